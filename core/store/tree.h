@@ -1,0 +1,155 @@
+/*
+ * Tree: files and directories by inode number, at head and in the past.
+ *
+ * Every call that changes the tree is one atomic batch with one LSN. Every
+ * call that reads takes an LSN: LSN_HEAD for the newest state, else any LSN in
+ * the window; what it returns is the state at exactly that LSN.
+ *
+ * Inode numbers are never reused. A file whose last name is gone stays
+ * readable and writable by number until the store is closed.
+ *
+ * Names are bytes without '/' and NUL, 1 to 255 of them; -ENAMETOOLONG and
+ * -EINVAL otherwise. No call checks permissions: the kernel does
+ * (default_permissions). Any thread. Errors common to all: -EIO, -EBADMSG (a
+ * checksum is wrong), -EUCLEAN (impossible structure), -ENOMEM; to changes
+ * besides: -ENOSPC, -EROFS. The LSN of a change is not returned: store_window's
+ * newest is at or above it once the call returned.
+ */
+#ifndef VARVE_STORE_TREE_H
+#define VARVE_STORE_TREE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "lsn.h"
+
+struct store;
+
+#define TREE_ROOT_INO UINT64_C(16)      /* the directory shown as rel */
+#define TREE_NAME_MAX 255u
+#define TREE_WRITE_MAX (1u << 20)       /* bytes one tree_write may take */
+#define TREE_LINK_MAX 65000u
+#define TREE_SIZE_MAX (INT64_MAX & ~UINT64_C(0xffff))
+
+struct tree_time {
+	int64_t seconds;                /* since the epoch */
+	uint32_t nanoseconds;
+};
+
+struct tree_attr {
+	uint64_t ino;
+	uint64_t size_bytes;            /* of a directory: how many names it holds */
+	struct tree_time mtime, ctime, atime, btime;
+	uint32_t mode;                  /* S_IFMT and permission bits */
+	uint32_t uid, gid;
+	uint32_t nlink;                 /* directories: 1; 0 once the last name is gone */
+	uint32_t rdev;                  /* device nodes: major and minor as the kernel encodes them */
+	uint64_t parent_ino;            /* directories: where ".." leads */
+	struct lsn changed;             /* the LSN that last changed this inode, <= the LSN asked for */
+	uint64_t position;              /* byte in the history of that change's record: no two
+					 * versions of any inodes share one; below LSN_LIMIT */
+};
+
+/* -ENOENT: no such inode at that LSN. Also succeeds for nlink 0 at LSN_HEAD. */
+int tree_getattr(struct store *store, uint64_t ino, struct lsn at, struct tree_attr *attr_out);
+
+/* Find @name in directory @dir. "." and ".." are found too ("..": of the root
+ * is the root). -ENOENT, -ENOTDIR. */
+int tree_lookup(struct store *store, uint64_t dir, const char *name, struct lsn at,
+		struct tree_attr *attr_out);
+
+struct tree_entry {
+	const char *name;               /* NUL-terminated; valid during the call */
+	uint64_t ino;
+	uint32_t type;                  /* S_IFMT bits */
+	uint64_t cookie;                /* pass to tree_readdir to go on after this entry */
+};
+
+/* Return true to go on, false to stop (the entry is then not consumed). */
+typedef bool tree_entry_fn(void *context, const struct tree_entry *entry);
+
+/*
+ * List @dir from @cookie (0: the start; "." and ".." come first). Cookies are
+ * stable: names that stay are listed once, however others come and go between
+ * calls. Cookies fit a signed 64-bit offset.
+ */
+int tree_readdir(struct store *store, uint64_t dir, struct lsn at, uint64_t cookie,
+		 tree_entry_fn *fn, void *context);
+
+/* Target of a symlink, NUL-terminated in @target_out (PATH_MAX bytes). -EINVAL: no symlink. */
+int tree_readlink(struct store *store, uint64_t ino, struct lsn at, char *target_out,
+		  size_t size_bytes);
+
+/* Read up to @size_bytes at @offset_bytes; *count_out is short only at the end
+ * of the file. All bytes are of one state. -EISDIR. */
+int tree_read(struct store *store, uint64_t ino, struct lsn at, uint64_t offset_bytes,
+	      void *buffer, size_t size_bytes, size_t *count_out);
+
+/* Owner and mode of something new. @mode holds the S_IFMT bits. */
+struct tree_new {
+	uint32_t mode, uid, gid, rdev;
+};
+
+/* Make a regular file, directory, FIFO, socket or device node. In a directory with
+ * the set-group-id bit the new inode takes the directory's group, and a new
+ * directory the bit as well. -EEXIST, -ENOENT (@dir is gone), -ENOTDIR. */
+int tree_create(struct store *store, uint64_t dir, const char *name, const struct tree_new *what,
+		struct tree_attr *attr_out);
+int tree_symlink(struct store *store, uint64_t dir, const char *name, const char *target,
+		 const struct tree_new *what, struct tree_attr *attr_out);
+/* -EPERM: a directory; -EMLINK; -ENOENT: the inode has no name left. */
+int tree_link(struct store *store, uint64_t ino, uint64_t dir, const char *name,
+	      struct tree_attr *attr_out);
+int tree_unlink(struct store *store, uint64_t dir, const char *name);   /* -EISDIR */
+int tree_rmdir(struct store *store, uint64_t dir, const char *name);    /* -ENOTDIR, -ENOTEMPTY */
+
+#define TREE_RENAME_NOREPLACE 1u
+#define TREE_RENAME_EXCHANGE 2u
+/* As rename(2), with its errors: -EINVAL (into itself), -ENOTEMPTY, -EISDIR, -ENOTDIR, -EEXIST. */
+int tree_rename(struct store *store, uint64_t dir, const char *name, uint64_t new_dir,
+		const char *new_name, unsigned flags);
+
+/* Write @size_bytes <= TREE_WRITE_MAX at @offset_bytes: all or nothing. With
+ * @drop_set_id the set-user-id bit and, where group-executable, the
+ * set-group-id bit are cleared. -EFBIG, -EISDIR. */
+int tree_write(struct store *store, uint64_t ino, uint64_t offset_bytes, const void *buffer,
+	       size_t size_bytes, bool drop_set_id);
+
+#define TREE_SET_MODE   0x01u   /* permission bits only */
+#define TREE_SET_UID    0x02u
+#define TREE_SET_GID    0x04u
+#define TREE_SET_SIZE   0x08u
+#define TREE_SET_ATIME  0x10u
+#define TREE_SET_MTIME  0x20u
+#define TREE_SET_ATIME_NOW 0x40u
+#define TREE_SET_MTIME_NOW 0x80u
+#define TREE_DROP_SET_ID 0x100u /* as tree_write's, for truncate and chown */
+
+/* Change the attributes named in @which to those in @to; O(1) in the file's
+ * size, also for a truncate. -EISDIR (size of a directory), -EFBIG. */
+int tree_setattr(struct store *store, uint64_t ino, unsigned which, const struct tree_attr *to,
+		 struct tree_attr *attr_out);
+
+/* One change of one inode, as `varve log` shows it. */
+struct tree_change {
+	struct lsn lsn;
+	struct tree_time time;
+	uint64_t size_bytes;            /* after the change */
+	uint64_t size_before_bytes;
+	uint32_t mode, mode_before, nlink, nlink_before, uid, uid_before, gid, gid_before;
+	bool created;                   /* the first version there is */
+	bool deleted;                   /* the last name went */
+	bool times_set;                 /* utimens changed a time */
+	uint64_t pages_written;         /* page versions written by this change */
+	uint64_t data_bytes;            /* bytes those versions store */
+	uint64_t page_first, page_last; /* lowest and highest block number written; if pages_written */
+};
+
+typedef bool tree_change_fn(void *context, const struct tree_change *change);
+
+/* Every version of @ino in the window, oldest first. -ENOENT: never existed. */
+int tree_history(struct store *store, uint64_t ino, tree_change_fn *fn, void *context);
+
+#endif
