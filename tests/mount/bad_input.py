@@ -290,8 +290,7 @@ class Damage(Refused):
         one.rename(self.m.store / "swap")
         two.rename(one)
         (self.m.store / "swap").rename(two)
-        self.assertNotEqual(self.outcome_of(layers[0]) if False else self.outcome_of("layer"),
-                            "harmless")
+        self.assertNotEqual(self.outcome_of(one), "harmless")
 
     def test_bits_flipped(self):
         random = harness.seeded_random()
