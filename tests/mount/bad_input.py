@@ -16,6 +16,9 @@ from harness import pattern, run, store_bytes, varve, write_file
 # So small that a little data is enough for several sealed layers.
 SMALL_LAYERS = "layer_size=4194304"
 
+# Where the manifest and each layer keep the version of their format, 32 bits.
+VERSION_OFFSET = 8
+
 
 def is_runtime_file(name):
     """Files of a store that are rewritten by looking at it: who holds it, no data."""
@@ -60,6 +63,30 @@ class Stores(Refused):
         self.assertEqual(store_bytes(folder / "other"), {"thesis": b"years of work"})
         self.assertEqual(os.listdir(folder / "empty"), [])
         self.assertFalse((folder / "missing").exists())
+
+    def test_a_newer_format(self):
+        """The version field of the manifest, and of a layer, raised: named as such, not as damage."""
+        m = self.mount_new()
+        write_file(m.head / "a", b"x")
+        m.umount()
+        layer = sorted(path.name for path in m.store.glob("*.layer"))[0]
+        for name in ("manifest", layer):
+            with self.subTest(file=name):
+                whole = (m.store / name).read_bytes()
+                with open(m.store / name, "r+b") as file:
+                    file.seek(VERSION_OFFSET)
+                    self.assertEqual(file.read(4), (1).to_bytes(4, "little"))
+                    file.seek(VERSION_OFFSET)
+                    file.write((2).to_bytes(4, "little"))
+                before = store_data(m.store)
+                self.assert_refused(r"newer", "mount", m.store, m.point)
+                self.assert_not_mounted(m.point)
+                self.assertEqual(store_data(m.store), before)
+                if name == "manifest":
+                    self.assert_refused(r"newer", "info", m.store)
+                write_file(m.store / name, whole)
+        m.mount()
+        self.assertEqual(harness.read_file(m.head / "a"), b"x")
 
     def test_held_by_another_is_named(self):
         m = self.mount_new()
@@ -272,6 +299,18 @@ class Damage(Refused):
 
     def test_a_file_cut_by_a_byte(self):
         self.damage_each("short by a byte", lambda path: os.truncate(path, path.stat().st_size - 1))
+
+    def test_the_manifest_cut_at_every_length(self):
+        """A shorter manifest must not pass for a whole one: what it no longer names is still there."""
+        size = (self.pristine / "manifest").stat().st_size
+        outcomes = {}
+        for length in sorted({*range(size - 80, size), *range(0, size, harness.by_size(37, 7))}):
+            with self.subTest(length=length):
+                self.restore()
+                os.truncate(self.m.store / "manifest", length)
+                outcome = self.outcome_of(self.m.store / "manifest")
+                outcomes[outcome] = outcomes.get(outcome, 0) + 1
+        print(f"manifest of {size} bytes cut:", outcomes)
 
     def test_a_file_zeroed(self):
         outcomes = self.damage_each("zeroed", lambda path: write_file(
