@@ -14,7 +14,7 @@ import harness
 from harness import pattern, run, store_bytes, varve, write_file
 
 # So small that a little data is enough for several sealed layers.
-SMALL_LAYERS = "layer_size=4194304"
+SMALL_LAYERS = "layer=4M"
 
 # Where the manifest and each layer keep the version of their format, 32 bits.
 VERSION_OFFSET = 8

@@ -106,7 +106,7 @@ class Mkfs(CommandCase):
             with self.subTest(size=size):
                 done = varve("mkfs", "--page-size", size, folder / "bad")
                 self.assertIn(done.returncode, (1, 2))
-                self.assertRegex(done.stderr, r"4096.*65536|page size")
+                self.assertRegex(done.stderr, r"page size")
                 self.assertFalse((folder / "bad").exists())
 
     def test_every_page_size_works_mounted(self):

@@ -487,7 +487,7 @@ class Names(harness.MountCase):
 
 
 class OtherUsers(harness.MountCase):
-    options = ("allow_other",)
+    """Root's mount is for all users, as modes and owners permit."""
 
     def setUp(self):
         super().setUp()
@@ -539,8 +539,8 @@ class OtherUsers(harness.MountCase):
         os.chown(self.dir / "owned", NOBODY, NOBODY)
         self.assertEqual(stat.S_IMODE(os.stat(self.dir / "owned").st_mode) & 0o4000, 0)
 
-    def test_without_allow_other_nobody_else_gets_in(self):
-        private = harness.Mount()
+    def test_noallow_other_keeps_others_out(self):
+        private = harness.Mount(options=("noallow_other",))
         self.addCleanup(private.close)
         os.chmod(private.folder, 0o755)
         private.mount()
