@@ -1,9 +1,9 @@
 #include "test_support.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <inttypes.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -174,39 +174,41 @@ static bool copy_file(const char *from_path, const char *to_path)
 	return true;
 }
 
-struct path_list {
-	char paths[4096][256];
-	size_t count;
-};
-
 static struct path_list *walk_list;
 static size_t walk_prefix;
 
 static int walk_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
-	(void)st;
+	struct path_item *item = &walk_list->items[walk_list->count];
+
 	(void)ftw;
-	if (type == FTW_D && !path[walk_prefix])
+	if (!path[walk_prefix])
 		return 0;
-	if (walk_list->count == array_size(walk_list->paths))
+	if (walk_list->count == array_size(walk_list->items) ||
+	    strlen(path + walk_prefix + 1) >= sizeof(item->path)) {
+		errno = EOVERFLOW;
 		return -1;
-	snprintf(walk_list->paths[walk_list->count++], sizeof(walk_list->paths[0]), "%c%s",
-		 type == FTW_D ? 'd' : type == FTW_F ? 'f' : '?', path + walk_prefix + 1);
+	}
+	strcpy(item->path, path + walk_prefix + 1);
+	item->kind = type == FTW_D ? 'd' : 'f';
+	item->size_bytes = st->st_size;
+	walk_list->count++;
 	return 0;
 }
 
 static int path_compare(const void *a, const void *b)
 {
-	return strcmp(a, b);
+	const struct path_item *x = a, *y = b;
+
+	return x->kind != y->kind ? x->kind - y->kind : strcmp(x->path, y->path);
 }
 
-/* All below @path, kind first ('d' or 'f'), directories sorted before files. */
-static struct path_list *path_list_new(const char *path)
+struct path_list *path_list_new(const char *dir)
 {
 	walk_list = calloc(1, sizeof(*walk_list));
-	walk_prefix = strlen(path);
-	must(walk_list && !nftw(path, walk_one, 16, FTW_PHYS), "cannot walk", path);
-	qsort(walk_list->paths, walk_list->count, sizeof(walk_list->paths[0]), path_compare);
+	walk_prefix = strlen(dir);
+	must(walk_list && !nftw(dir, walk_one, 16, FTW_PHYS), "cannot walk", dir);
+	qsort(walk_list->items, walk_list->count, sizeof(walk_list->items[0]), path_compare);
 	return walk_list;
 }
 
@@ -226,11 +228,11 @@ static uint64_t dir_listing_digest(const char *path)
 	struct stat st;
 
 	for (size_t i = 0; i < list->count; i++) {
-		path_join(file, path, list->paths[i] + 1);
+		path_join(file, path, list->items[i].path);
 		memset(&st, 0, sizeof(st));
 		if (stat(file, &st))
 			must(errno == ENOENT, "cannot stat", file);
-		digest = digest_add(digest, list->paths[i], strlen(list->paths[i]) + 1);
+		digest = digest_add(digest, list->items[i].path, strlen(list->items[i].path) + 1);
 		digest = digest_add(digest, &st.st_size, sizeof(st.st_size));
 		digest = digest_add(digest, &st.st_mtim, sizeof(st.st_mtim));
 	}
@@ -247,11 +249,11 @@ static bool dir_copy_once(const char *from, const char *to)
 
 	must(!mkdir(to, 0700), "cannot make", to);
 	for (size_t i = 0; whole && i < list->count; i++) {
-		path_join(source, from, list->paths[i] + 1);
-		path_join(target, to, list->paths[i] + 1);
-		if (list->paths[i][0] == 'd')
+		path_join(source, from, list->items[i].path);
+		path_join(target, to, list->items[i].path);
+		if (list->items[i].kind == 'd')
 			must(!mkdir(target, 0700), "cannot make", target);
-		else if (list->paths[i][0] == 'f')
+		else
 			whole = copy_file(source, target);
 	}
 	free(list);
@@ -290,11 +292,52 @@ uint64_t dir_digest(const char *path)
 	char file[PATH_MAX];
 
 	for (size_t i = 0; i < list->count; i++) {
-		hash = digest_add(hash, list->paths[i], strlen(list->paths[i]) + 1);
-		path_join(file, path, list->paths[i] + 1);
-		if (list->paths[i][0] == 'f')
+		hash = digest_add(hash, list->items[i].path, strlen(list->items[i].path) + 1);
+		path_join(file, path, list->items[i].path);
+		if (list->items[i].kind == 'f')
 			hash = file_digest(hash, file);
 	}
 	free(list);
 	return hash;
+}
+
+static bool file_find_bytes(const char *path, const void *bytes, size_t size_bytes,
+			    off_t *offset_out)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct stat st;
+
+	must(fd >= 0 && !fstat(fd, &st), "cannot open", path);
+	uint8_t *map = st.st_size ? mmap(NULL, st.st_size, PROT_READ, MAP_SHARED, fd, 0) : NULL;
+	must(map != MAP_FAILED, "cannot map", path);
+	uint8_t *hit = map ? memmem(map, st.st_size, bytes, size_bytes) : NULL;
+	*offset_out = hit ? hit - map : 0;
+	if (map)
+		munmap(map, st.st_size);
+	close(fd);
+	return hit != NULL;
+}
+
+bool dir_find_bytes(const char *dir, const void *bytes, size_t size_bytes,
+		    char path_out[PATH_MAX], off_t *offset_out)
+{
+	struct path_list *list = path_list_new(dir);
+	bool found = false;
+
+	for (size_t i = 0; i < list->count && !found; i++) {
+		path_join(path_out, dir, list->items[i].path);
+		if (list->items[i].kind == 'f')
+			found = file_find_bytes(path_out, bytes, size_bytes, offset_out);
+	}
+	free(list);
+	return found;
+}
+
+void file_overwrite(const char *path, off_t offset, const void *bytes, size_t size_bytes)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	must(fd >= 0 && pwrite(fd, bytes, size_bytes, offset) == (ssize_t)size_bytes,
+	     "cannot write", path);
+	close(fd);
 }

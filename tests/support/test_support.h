@@ -63,6 +63,20 @@ void dir_remove(const char *path);                      /* with all below it */
 /* Copy a directory of plain files, holes kept. What is dirty in a mapping is
  * copied too, as it survives the death of the process that wrote it. */
 void dir_copy(const char *from, const char *to);
+/* All below a directory. */
+struct path_list {
+	struct path_item {
+		char path[256];         /* relative to the directory */
+		char kind;              /* 'd', 'f' */
+		off_t size_bytes;
+	} items[4096];                  /* directories first, each kind by name */
+	size_t count;
+};
+struct path_list *path_list_new(const char *dir);       /* free it */
+/* The first place below @dir where @bytes lie. */
+bool dir_find_bytes(const char *dir, const void *bytes, size_t size_bytes,
+		    char path_out[PATH_MAX], off_t *offset_out);
+void file_overwrite(const char *path, off_t offset, const void *bytes, size_t size_bytes);
 /* One number over all names and bytes below @path. */
 uint64_t dir_digest(const char *path);
 /* A failure of the test's own environment, not of what is tested. */

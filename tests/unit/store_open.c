@@ -3,11 +3,9 @@
  * store is left as it was; what is read from a damaged store is right or an
  * error, never a wrong byte.
  */
-#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -556,48 +554,30 @@ static void refused_or_right(const struct known *known, const char *copy, struct
 		fail_msg("%s: a refused open changed files", what);
 }
 
-struct files {
-	char names[64][256];
-	off_t sizes[64];
-	unsigned count;
-};
-
-static void files_list(const char *path, const char *prefix, struct files *files)
+/* The store's files but the lock. */
+static struct path_list *files_of(const struct known *known)
 {
-	char dir[PATH_MAX], full[PATH_MAX];
-	struct dirent *entry;
-	struct stat st;
+	struct path_list *all = path_list_new(known->path);
+	size_t count = 0;
 
-	path_join(dir, path, prefix);
-	DIR *stream = opendir(dir);
-	must(stream, "opendir", dir);
-	while ((entry = readdir(stream))) {
-		if (name_is_dot(entry->d_name) || !strcmp(entry->d_name, "lock"))
-			continue;
-		char name[600];
-		snprintf(name, sizeof(name), "%s%s%s", prefix, *prefix ? "/" : "", entry->d_name);
-		path_join(full, path, name);
-		must(!lstat(full, &st), "lstat", full);
-		if (S_ISDIR(st.st_mode)) {
-			files_list(path, name, files);
-		} else if (S_ISREG(st.st_mode)) {
-			assert_true(files->count < array_size(files->names));
-			snprintf(files->names[files->count], sizeof(files->names[0]), "%s", name);
-			files->sizes[files->count++] = st.st_size;
-		}
+	for (size_t i = 0; i < all->count; i++) {
+		if (all->items[i].kind == 'f' && strcmp(all->items[i].path, "lock"))
+			all->items[count++] = all->items[i];
 	}
-	closedir(stream);
+	all->count = count;
+	assert_true(count >= 3);
+	return all;
 }
 
 static void flip_bit(const char *path, off_t offset, unsigned bit)
 {
-	int fd = open(path, O_RDWR | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	uint8_t byte = 0;
 
 	must(fd >= 0 && pread(fd, &byte, 1, offset) == 1, "cannot read", path);
-	byte ^= 1u << bit;
-	must(pwrite(fd, &byte, 1, offset) == 1, "cannot write", path);
 	close(fd);
+	byte ^= 1u << bit;
+	file_overwrite(path, offset, &byte, 1);
 }
 
 static void with_damaged_copy(const struct known *known, const char *file, struct tally *tally,
@@ -635,12 +615,10 @@ static void damage_zero_sector(const char *path, uint64_t sector)
 {
 	static const uint8_t zeros[512];
 	struct stat st;
-	int fd = open(path, O_RDWR | O_CLOEXEC);
 
-	must(fd >= 0 && !fstat(fd, &st), "open", path);
+	must(!stat(path, &st), "cannot stat", path);
 	size_t size = st.st_size - sector * 512 < 512 ? st.st_size - sector * 512 : 512;
-	must(pwrite(fd, zeros, size, sector * 512) == (ssize_t)size, "write", path);
-	close(fd);
+	file_overwrite(path, sector * 512, zeros, size);
 }
 
 static void an_undamaged_store_reads_right(void **state)
@@ -659,22 +637,21 @@ static void cut_emptied_and_missing_files_are_noticed(void **state)
 {
 	struct known *known = known_new();
 	struct tally tally = { 0 };
-	struct files files = { .count = 0 };
+	struct path_list *files = files_of(known);
 
 	(void)state;
-	files_list(known->path, "", &files);
-	assert_true(files.count >= 3);
-	for (unsigned i = 0; i < files.count; i++) {
-		with_damaged_copy(known, files.names[i], &tally, damage_remove, 0);
-		with_damaged_copy(known, files.names[i], &tally, damage_cut, 0);
-		with_damaged_copy(known, files.names[i], &tally, damage_cut, 1);
-		with_damaged_copy(known, files.names[i], &tally, damage_cut, files.sizes[i] / 2);
-		with_damaged_copy(known, files.names[i], &tally, damage_cut, files.sizes[i] - 1);
+	for (size_t i = 0; i < files->count; i++) {
+		with_damaged_copy(known, files->items[i].path, &tally, damage_remove, 0);
+		with_damaged_copy(known, files->items[i].path, &tally, damage_cut, 0);
+		with_damaged_copy(known, files->items[i].path, &tally, damage_cut, 1);
+		with_damaged_copy(known, files->items[i].path, &tally, damage_cut, files->items[i].size_bytes / 2);
+		with_damaged_copy(known, files->items[i].path, &tally, damage_cut, files->items[i].size_bytes - 1);
 	}
-	print_message("%u files: %u opens refused, %u served, of these %u with errors\n",
-		      files.count, tally.refused, tally.served, tally.damaged);
+	print_message("%zu files: %u opens refused, %u served, of these %u with errors\n",
+		      files->count, tally.refused, tally.served, tally.damaged);
 	/* At the least, each file of a store is needed. */
-	assert_true(tally.refused + tally.damaged >= 2 * files.count);
+	assert_true(tally.refused + tally.damaged >= 2 * files->count);
+	free(files);
 	known_free(known);
 }
 
@@ -682,25 +659,25 @@ static void flipped_bits_serve_no_wrong_byte(void **state)
 {
 	struct known *known = known_new();
 	struct tally tally = { 0 };
-	struct files files = { .count = 0 };
+	struct path_list *files = files_of(known);
 	struct prng prng = { test_seed() };
 	uint64_t flips = test_count("VARVE_TEST_FLIPS", 60);
 
 	(void)state;
-	files_list(known->path, "", &files);
-	for (unsigned i = 0; i < files.count; i++) {
-		for (unsigned n = 0; files.sizes[i] && n < flips; n++) {
-			uint64_t size = files.sizes[i];
+	for (size_t i = 0; i < files->count; i++) {
+		for (unsigned n = 0; files->items[i].size_bytes && n < flips; n++) {
+			uint64_t size = files->items[i].size_bytes;
 			/* Half of them where the headers are. */
 			uint64_t byte = prng_below(&prng, n % 2 && size > 4096 ? 4096 : size);
 
-			with_damaged_copy(known, files.names[i], &tally, damage_flip,
+			with_damaged_copy(known, files->items[i].path, &tally, damage_flip,
 					  byte * 8 + prng_below(&prng, 8));
 		}
 	}
 	print_message("%u opens refused, %u served, of these %u with errors\n", tally.refused,
 		      tally.served, tally.damaged);
 	assert_true(tally.refused > 0);
+	free(files);
 	known_free(known);
 }
 
@@ -708,45 +685,20 @@ static void zeroed_sectors_serve_no_wrong_byte(void **state)
 {
 	struct known *known = known_new();
 	struct tally tally = { 0 };
-	struct files files = { .count = 0 };
+	struct path_list *files = files_of(known);
 	struct prng prng = { test_seed() };
 
 	(void)state;
-	files_list(known->path, "", &files);
-	for (unsigned i = 0; i < files.count; i++) {
-		uint64_t sectors = (files.sizes[i] + 511) / 512;
+	for (size_t i = 0; i < files->count; i++) {
+		uint64_t sectors = (files->items[i].size_bytes + 511) / 512;
 
 		for (unsigned n = 0; sectors && n < 30; n++)
-			with_damaged_copy(known, files.names[i], &tally, damage_zero_sector,
+			with_damaged_copy(known, files->items[i].path, &tally, damage_zero_sector,
 					  n ? prng_below(&prng, sectors) : 0);
 	}
 	assert_true(tally.refused + tally.damaged > 0);
+	free(files);
 	known_free(known);
-}
-
-/* Where in which file of @path the bytes of this page version lie. */
-static bool find_bytes(const char *path, const uint8_t *bytes, size_t size, char *file_out,
-		       off_t *offset_out)
-{
-	struct files files = { .count = 0 };
-	struct stat st;
-
-	files_list(path, "", &files);
-	for (unsigned i = 0; i < files.count; i++) {
-		path_join(file_out, path, files.names[i]);
-		int fd = open(file_out, O_RDONLY | O_CLOEXEC);
-		must(fd >= 0 && !fstat(fd, &st), "open", file_out);
-		uint8_t *map = st.st_size ? mmap(NULL, st.st_size, PROT_READ, MAP_SHARED, fd, 0)
-					  : NULL;
-		uint8_t *hit = map ? memmem(map, st.st_size, bytes, size) : NULL;
-		*offset_out = hit ? hit - map : 0;
-		if (map)
-			munmap(map, st.st_size);
-		close(fd);
-		if (hit)
-			return true;
-	}
-	return false;
 }
 
 /* One bit of one page version in a sealed layer: that page, from that version
@@ -762,7 +714,7 @@ static void a_bad_page_harms_no_other_page_or_version(void **state)
 
 	(void)state;
 	known_page(file, page, version, bytes);
-	assert_true(find_bytes(known->path, bytes, 64, path, &offset));
+	assert_true(dir_find_bytes(known->path, bytes, 64, path, &offset));
 	flip_bit(path, offset + 4000, 3);
 	struct store *store = open_store(known->path);
 	assert_int_equal(known_check(store, known), 1);

@@ -3,8 +3,6 @@
  * there, at head and at its LSN; what a torn, damaged or left-over tail costs
  * is a suffix and nothing but a suffix.
  */
-#include <dirent.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
@@ -249,50 +247,11 @@ static void assert_records(struct tail *tail, unsigned count)
 	fixture_verify(tail->fixture, "after recovery");
 }
 
-/* Every place in the store's files where @bytes lie. */
+/* Where a record's bytes lie in the store's files. */
 struct place {
 	char path[PATH_MAX];
 	off_t offset;
 };
-
-static bool find_in_file(const char *path, const uint8_t *bytes, size_t size, off_t *offset_out)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	struct stat st;
-
-	must(fd >= 0 && !fstat(fd, &st), "open", path);
-	uint8_t *map = st.st_size ? mmap(NULL, st.st_size, PROT_READ, MAP_SHARED, fd, 0) : NULL;
-	uint8_t *hit = map ? memmem(map, st.st_size, bytes, size) : NULL;
-	*offset_out = hit ? hit - map : 0;
-	if (map)
-		munmap(map, st.st_size);
-	close(fd);
-	return hit != NULL;
-}
-
-static bool find_in_dir(const char *dir, const uint8_t *bytes, size_t size, struct place *place)
-{
-	DIR *stream = opendir(dir);
-	struct dirent *entry;
-	bool found = false;
-
-	must(stream, "opendir", dir);
-	while (!found && (entry = readdir(stream))) {
-		if (name_is_dot(entry->d_name))
-			continue;
-		path_join(place->path, dir, entry->d_name);
-		if (entry->d_type == DT_DIR) {
-			char below[PATH_MAX];
-
-			memcpy(below, place->path, sizeof(below));
-			found = find_in_dir(below, bytes, size, place);
-		} else {
-			found = find_in_file(place->path, bytes, size, &place->offset);
-		}
-	}
-	closedir(stream);
-	return found;
-}
 
 static struct place find_record(const char *store, unsigned record)
 {
@@ -300,18 +259,9 @@ static struct place find_record(const char *store, unsigned record)
 	uint8_t bytes[RECORD];
 
 	record_bytes(record, bytes);
-	if (!find_in_dir(store, bytes, 64, &place))
+	if (!dir_find_bytes(store, bytes, 64, place.path, &place.offset))
 		fail_msg("record %u is in no file of %s", record, store);
 	return place;
-}
-
-static void overwrite(const struct place *place, off_t offset, const void *bytes, size_t size)
-{
-	int fd = open(place->path, O_WRONLY | O_CLOEXEC);
-
-	must(fd >= 0 && pwrite(fd, bytes, size, offset) == (ssize_t)size, "cannot write",
-	     place->path);
-	close(fd);
 }
 
 /* The store as a kill leaves it, closed, so that its files may be changed. */
@@ -348,7 +298,7 @@ static void a_torn_record_ends_the_history(void **state)
 
 		take_the_killed_copy(tail.fixture);
 		struct place place = find_record(tail.fixture->path, RECORDS - 1);
-		overwrite(&place, place.offset + keep_bytes[n], zeros, RECORD - keep_bytes[n]);
+		file_overwrite(place.path, place.offset + keep_bytes[n], zeros, RECORD - keep_bytes[n]);
 		fixture_open(tail.fixture);
 		assert_records(&tail, RECORDS - 1);
 		/* Its place can be written anew. */
@@ -372,7 +322,7 @@ static void the_first_bad_record_ends_the_history_whatever_follows(void **state)
 		struct place place = find_record(tail.fixture->path, bad);
 		record_bytes(bad, bytes);
 		bytes[1000] ^= 4;
-		overwrite(&place, place.offset + 1000, &bytes[1000], 1);
+		file_overwrite(place.path, place.offset + 1000, &bytes[1000], 1);
 		fixture_open(tail.fixture);
 		assert_records(&tail, bad);
 		fixture_free(tail.fixture);
@@ -395,7 +345,7 @@ static void garbage_beyond_the_tail_is_no_history(void **state)
 		take_the_killed_copy(tail.fixture);
 		/* Past the last record's payload and whatever of its batch follows it. */
 		struct place place = find_record(tail.fixture->path, RECORDS - 1);
-		overwrite(&place, place.offset + RECORD + 256 + gaps[n / 2], garbage,
+		file_overwrite(place.path, place.offset + RECORD + 256 + gaps[n / 2], garbage,
 			  sizeof(garbage));
 		fixture_open(tail.fixture);
 		assert_records(&tail, RECORDS);
@@ -418,7 +368,7 @@ static void records_of_an_earlier_life_do_not_come_back(void **state)
 
 		take_the_killed_copy(tail.fixture);
 		struct place place = find_record(tail.fixture->path, lost);
-		overwrite(&place, place.offset, zeros, RECORD);
+		file_overwrite(place.path, place.offset, zeros, RECORD);
 		fixture_open(tail.fixture);
 		assert_records(&tail, lost);
 		tail_write(&tail, lost);
@@ -440,7 +390,7 @@ static void recovery_can_itself_be_killed(void **state)
 	(void)state;
 	take_the_killed_copy(tail.fixture);
 	struct place place = find_record(tail.fixture->path, 5);
-	overwrite(&place, place.offset, zeros, RECORD);
+	file_overwrite(place.path, place.offset, zeros, RECORD);
 	fixture_open(tail.fixture);
 	for (unsigned i = 0; i < 4; i++) {
 		assert_records(&tail, 5);
@@ -463,7 +413,7 @@ static void a_hole_in_what_was_synced_is_reported(void **state)
 	(void)state;
 	fixture_close(tail.fixture);            /* syncs, and marks the store clean */
 	struct place place = find_record(tail.fixture->path, 5);
-	overwrite(&place, place.offset, zeros, RECORD);
+	file_overwrite(place.path, place.offset, zeros, RECORD);
 	int err = store_open(tail.fixture->path, &options, &report, &store);
 	assert_true(err == -EBADMSG || err == -EUCLEAN);
 	assert_non_null(strstr(report.text, tail.fixture->path));
