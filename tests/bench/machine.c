@@ -10,7 +10,13 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#define SECTOR_BYTES 512u       /* the unit of block device counters, whatever the device */
+#ifdef __clang__
+#define COMPILER __VERSION__
+#else
+#define COMPILER "gcc " __VERSION__
+#endif
+
+#define SECTOR_BYTES 512u               /* the unit of block device counters, whatever the device */
 
 static void processor_name(char *name, size_t size_bytes)
 {
@@ -41,7 +47,7 @@ void machine_describe(char *text, size_t size_bytes)
 	processor_name(processor, sizeof(processor));
 	snprintf(text, size_bytes, "%ld x %s, %.0f GiB, %s %s, compiled by %s",
 		 sysconf(_SC_NPROCESSORS_ONLN), processor, memory_bytes / (1 << 30), kernel.sysname,
-		 kernel.release, __VERSION__);
+		 kernel.release, COMPILER);
 }
 
 /* Type and source of the filesystem with device number @dev, from mountinfo. */
