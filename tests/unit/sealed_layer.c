@@ -154,7 +154,7 @@ static void no_flipped_bit_gives_a_wrong_answer(void **state)
 		uint64_t at = i % 2 ? prng_below(&prng, size)
 				    : index + prng_below(&prng, size - index);
 		int fd = open(s->test->path, O_RDONLY | O_CLOEXEC);
-		uint8_t right, wrong;
+		uint8_t right = 0, wrong;
 		struct sealed_layer *layer = NULL;
 
 		must(fd >= 0 && pread(fd, &right, 1, at) == 1, "read", s->test->path);
