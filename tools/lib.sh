@@ -11,7 +11,7 @@ packages_build=(gcc libc6-dev make cmake pkg-config fuse3 libfuse3-dev libxxhash
 # What the checks need besides: the other compiler and its sanitizers' run-time
 # libraries, Python with its sqlite3 module, mkfs for the small full disk.
 packages_check=("${packages_build[@]}" clang llvm libclang-rt-14-dev python3 shellcheck
-	e2fsprogs util-linux)
+	e2fsprogs mount util-linux)
 
 say()
 {
@@ -103,14 +103,4 @@ mount_is_dead()
 	*"Transport endpoint is not connected"* | *"Software caused connection abort"*) return 0 ;;
 	*) return 1 ;;
 	esac
-}
-
-# Take a dead mount away.
-mount_clear()
-{
-	if [ "$(id -u)" -eq 0 ]; then
-		umount -l "$1"
-	else
-		fusermount3 -u -z "$1"
-	fi
 }

@@ -188,8 +188,8 @@ class Files(harness.MountCase):
     def test_shared_mmap_is_the_file(self):
         path = self.dir / "a"
         write_file(path, pattern(100_000))
-        fd = os.open(path, os.O_RDWR)
-        with mmap.mmap(fd, 0) as map_one, mmap.mmap(os.open(path, os.O_RDWR), 0) as map_two:
+        fd, other_fd = os.open(path, os.O_RDWR), os.open(path, os.O_RDWR)
+        with mmap.mmap(fd, 0) as map_one, mmap.mmap(other_fd, 0) as map_two:
             map_one[40_000:40_005] = b"mmap!"
             self.assertEqual(map_two[40_000:40_005], b"mmap!")
             map_one.flush()
@@ -200,6 +200,7 @@ class Files(harness.MountCase):
             map_two[40_000:40_005] = b"again"
             map_two.flush()
         os.close(fd)
+        os.close(other_fd)
         self.assertEqual(read_file(path)[40_000:40_005], b"again")
         self.assertEqual(read_file(self.past(before) / "a")[40_000:40_005], b"mmap!")
         self.m.remount()
@@ -486,7 +487,7 @@ class Names(harness.MountCase):
 
 
 class OtherUsers(harness.MountCase):
-    options = ("allow_other",)
+    """Root's mount is for all users, as modes and owners permit."""
 
     def setUp(self):
         super().setUp()
@@ -538,8 +539,8 @@ class OtherUsers(harness.MountCase):
         os.chown(self.dir / "owned", NOBODY, NOBODY)
         self.assertEqual(stat.S_IMODE(os.stat(self.dir / "owned").st_mode) & 0o4000, 0)
 
-    def test_without_allow_other_nobody_else_gets_in(self):
-        private = harness.Mount()
+    def test_noallow_other_keeps_others_out(self):
+        private = harness.Mount(options=("noallow_other",))
         self.addCleanup(private.close)
         os.chmod(private.folder, 0o755)
         private.mount()
