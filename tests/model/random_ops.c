@@ -736,14 +736,12 @@ static void compare_much(struct run *run, uint64_t count)
 
 /* ---- the run ---- */
 
-/* Deleted inodes go with the process that held them. */
+/* Deleted inodes are only promised to the process that held them. */
 static void lose_the_dead(struct run *run)
 {
 	for (size_t i = run->living_count; i > 0; i--) {
-		if (is_dead(run->living[i - 1])) {
-			run->living[i - 1]->lost = true;
+		if (is_dead(run->living[i - 1]))
 			living_drop_at(run, i - 1);
-		}
 	}
 	assert_int_equal(newest(store_of(run)).value, run->newest.value);
 }
