@@ -392,13 +392,16 @@ static void refuse_rename(struct run *run, struct verdict *verdict, const struct
 	refuse_bad_dir(verdict, r->dir);
 	refuse_bad_dir(verdict, r->new_dir);
 	refuse_if(verdict, is_dir(r->dir) && !r->source, -ENOENT);
+	if (!is_dir(r->dir) || !is_dir(r->new_dir) || !r->source)
+		return;
 	refuse_if(verdict, r->target && noreplace, -EEXIST);
-	refuse_if(verdict, is_dir(r->new_dir) && !r->target && exchange, -ENOENT);
-	if (verdict->count || r->source == r->target)
+	refuse_if(verdict, !r->target && exchange, -ENOENT);
+	if (r->source == r->target)
 		return;
 	refuse_if(verdict, is_dir(r->source) && lies_within(run, r->new_dir, r->source), -EINVAL);
 	if (exchange) {
-		refuse_if(verdict, is_dir(r->target) && lies_within(run, r->dir, r->target), -EINVAL);
+		refuse_if(verdict, is_dir(r->target) && lies_within(run, r->dir, r->target),
+			  -EINVAL);
 		return;
 	}
 	refuse_if(verdict, r->target && is_dir(r->source) && !is_dir(r->target), -ENOTDIR);
