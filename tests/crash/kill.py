@@ -69,10 +69,11 @@ def change_do(folder, change):
     elif what in ("append", "overwrite"):
         fd = os.open(path, os.O_WRONLY | (os.O_APPEND if what == "append" else 0))
         try:
-            count = (os.write(fd, record(change)) if what == "append"
-                     else os.pwrite(fd, record(change), change["offset"]))
-            if count != change["size"]:
-                raise OSError(errno.EMSGSIZE, f"wrote {count} of {change['size']}")
+            data = memoryview(record(change))
+            written = 0
+            while written < len(data):
+                written += (os.write(fd, data[written:]) if what == "append"
+                            else os.pwrite(fd, data[written:], change["offset"] + written))
             if change["sync"]:
                 os.fsync(fd)
         finally:

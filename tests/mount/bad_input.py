@@ -260,8 +260,9 @@ class Damage(Refused):
             write_file(self.m.head / "after", b"the damage")
             self.assertEqual(harness.read_file(self.m.head / "after"), b"the damage")
             self.assertEqual(len(self.m.servers()), 1, "the server crashed")
-        finally:
             self.m.umount()
+        finally:
+            self.m.kill()
         return "reads refused" if refused else "harmless"
 
     def damage_each(self, what, damage):
@@ -302,9 +303,9 @@ class Damage(Refused):
 
     def test_the_manifest_cut_at_every_length(self):
         """A shorter manifest must not pass for a whole one: what it no longer names is still there."""
-        size = (self.pristine / "manifest").stat().st_size
+        size = len((self.pristine / "manifest").read_bytes().rstrip(b"\0"))
         outcomes = {}
-        for length in sorted({*range(size - 80, size), *range(0, size, harness.by_size(37, 7))}):
+        for length in range(0, size, harness.by_size(11, 1)):
             with self.subTest(length=length):
                 self.restore()
                 os.truncate(self.m.store / "manifest", length)
