@@ -1,0 +1,495 @@
+#include "control.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "info.h"
+#include "store.h"
+#include "tree.h"
+
+#define CLIENT_MAX 16
+#define SEND_TIMEOUT_SECONDS 5
+#define REQUEST_TIMEOUT_SECONDS 5
+
+struct client {
+	struct control *control;
+	int fd; /* -1: the slot is free */
+};
+
+struct control {
+	struct store *store;
+	char *mountpoint;
+	time_t mounted_at;
+	int folder_fd; /* the store */
+	int listen_fd;
+	pthread_t thread;
+
+	pthread_mutex_t mutex; /* a leaf, never held while a client is spoken to */
+	pthread_cond_t idle;   /* a slot became free */
+	bool stopping;	       /* under mutex, as the rest */
+	struct client clients[CLIENT_MAX];
+	int waiters[CLIENT_MAX]; /* connections that wait for the end; -1: none */
+};
+
+/*
+ * The address. A path of any length fits: it goes by way of the folder's
+ * descriptor, as sun_path holds 108 bytes only.
+ */
+
+static void address_fill(int folder_fd, struct sockaddr_un *address_out)
+{
+	*address_out = (struct sockaddr_un){.sun_family = AF_UNIX};
+	snprintf(address_out->sun_path, sizeof(address_out->sun_path),
+		 "/proc/self/fd/%d/" CONTROL_SOCKET_NAME, folder_fd);
+}
+
+static int socket_open(void)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int control_connect(const char *store_path)
+{
+	struct sockaddr_un address;
+	int folder_fd, fd, err = 0;
+
+	folder_fd = open(store_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (folder_fd < 0)
+		return -errno;
+	fd = socket_open();
+	if (fd < 0) {
+		close(folder_fd);
+		return fd;
+	}
+	address_fill(folder_fd, &address);
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0)
+		err = -errno;
+	close(folder_fd);
+	if (err)
+		close(fd);
+	return err ? err : fd;
+}
+
+/*
+ * Answers
+ */
+
+static int send_all(int fd, const char *bytes, size_t size_bytes)
+{
+	while (size_bytes) {
+		ssize_t sent = send(fd, bytes, size_bytes, MSG_NOSIGNAL);
+
+		if (sent < 0 && errno == EINTR)
+			continue;
+		if (sent <= 0)
+			return -errno;
+		bytes += sent;
+		size_bytes -= (size_t)sent;
+	}
+	return 0;
+}
+
+/* Send @object as one line. Takes over the reference; NULL is no memory. */
+static int send_line(int fd, json_t *object)
+{
+	char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
+	int err = -ENOMEM;
+
+	if (text) {
+		err = send_all(fd, text, strlen(text));
+		if (!err)
+			err = send_all(fd, "\n", 1);
+	}
+	free(text);
+	json_decref(object);
+	return err;
+}
+
+static json_t *error_object(int err, const char *text)
+{
+	return json_pack("{s:s, s:i}", "error", text, "errno", -err);
+}
+
+static void answer_info(struct control *control, int fd)
+{
+	struct store_usage usage;
+	json_t *object;
+
+	store_usage_get(control->store, &usage);
+	object = info_usage(store_path(control->store), &usage);
+	if (object)
+		json_object_update_new(
+			object, json_pack("{s:b, s:o, s:i, s:I}", "mounted", 1, "mountpoint",
+					  info_string(control->mountpoint), "pid", (int)getpid(),
+					  "mounted_at", (json_int_t)control->mounted_at));
+	send_line(fd, object);
+}
+
+/* A log in the making: it goes to a file first, so that what the store holds
+ * for the reader (a guard, a lock) does not wait for the client, and so that a
+ * long log takes no memory. */
+struct log_spool {
+	struct control *control;
+	FILE *file;
+	uint64_t count;
+	int err;
+};
+
+static bool log_stops(struct control *control)
+{
+	bool stopping;
+
+	pthread_mutex_lock(&control->mutex);
+	stopping = control->stopping;
+	pthread_mutex_unlock(&control->mutex);
+	return stopping;
+}
+
+static bool log_add(void *context, const struct tree_change *change)
+{
+	struct log_spool *spool = context;
+	json_t *object = info_change(change);
+
+	spool->err = log_stops(spool->control) ? -ESHUTDOWN : 0;
+	if (!spool->err && !object)
+		spool->err = -ENOMEM;
+	if (!spool->err &&
+	    (json_dumpf(object, spool->file, JSON_COMPACT) != 0 || putc('\n', spool->file) == EOF))
+		spool->err = -EIO;
+	json_decref(object);
+	spool->count++;
+	return !spool->err;
+}
+
+static int send_file(int fd, FILE *file)
+{
+	ssize_t sent;
+
+	if (fflush(file) != 0 || lseek(fileno(file), 0, SEEK_SET) < 0)
+		return -errno;
+	do
+		sent = sendfile(fd, fileno(file), NULL, 1u << 20);
+	while (sent > 0 || (sent < 0 && errno == EINTR));
+	return sent < 0 ? -errno : 0;
+}
+
+static void answer_log(struct control *control, int fd, uint64_t ino)
+{
+	struct log_spool spool = {.control = control, .file = tmpfile()};
+	int err;
+
+	if (!spool.file) {
+		send_line(fd,
+			  error_object(-errno, "no temporary file for the log; make room in /tmp"));
+		return;
+	}
+	err = tree_history(control->store, ino, log_add, &spool);
+	if (!err)
+		err = spool.err;
+	if (!err)
+		err = send_file(fd, spool.file);
+	if (!err)
+		send_line(fd, json_pack("{s:I}", "count", (json_int_t)spool.count));
+	else
+		send_line(fd, error_object(err, strerror(-err)));
+	fclose(spool.file);
+}
+
+/* Keep the connection for control_close. The client that waited longest makes
+ * room, as it may be long gone. */
+static void keep_waiter(struct control *control, int fd)
+{
+	int oldest;
+
+	pthread_mutex_lock(&control->mutex);
+	oldest = control->waiters[0];
+	memmove(control->waiters, control->waiters + 1,
+		sizeof(control->waiters) - sizeof(control->waiters[0]));
+	control->waiters[CLIENT_MAX - 1] = fd;
+	pthread_mutex_unlock(&control->mutex);
+	if (oldest >= 0)
+		close(oldest);
+	send_line(fd, json_pack("{s:b}", "waiting", 1));
+}
+
+/* Answer one request; true if the connection is kept. */
+static bool answer(struct control *control, int fd, const char *line, size_t length)
+{
+	json_t *request = json_loadb(line, length, JSON_REJECT_DUPLICATES, NULL);
+	const char *op = json_string_value(json_object_get(request, "op"));
+	json_t *inode = json_object_get(request, "inode");
+	bool kept = false;
+
+	if (!op) {
+		send_line(fd,
+			  error_object(-EINVAL, "a request is a JSON object with a string \"op\""));
+	} else if (strcmp(op, "info") == 0) {
+		answer_info(control, fd);
+	} else if (strcmp(op, "log") == 0 && json_is_integer(inode)) {
+		answer_log(control, fd, (uint64_t)json_integer_value(inode));
+	} else if (strcmp(op, "log") == 0) {
+		send_line(fd, error_object(-EINVAL, "\"log\" wants a number \"inode\""));
+	} else if (strcmp(op, "wait") == 0) {
+		keep_waiter(control, fd);
+		kept = true;
+	} else {
+		send_line(fd,
+			  error_object(-EINVAL, "no such \"op\"; there are info, log and wait"));
+	}
+	json_decref(request);
+	return kept;
+}
+
+/*
+ * Connections
+ */
+
+static void timeouts_set(int fd)
+{
+	struct timeval receive = {.tv_sec = REQUEST_TIMEOUT_SECONDS};
+	struct timeval send_ = {.tv_sec = SEND_TIMEOUT_SECONDS};
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &receive, sizeof(receive));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &send_, sizeof(send_));
+}
+
+/* The request's length without its newline; -errno if none came in time. */
+static ssize_t request_receive(int fd, char *line, size_t room)
+{
+	time_t deadline = time(NULL) + REQUEST_TIMEOUT_SECONDS;
+	size_t length = 0;
+
+	while (length < room) {
+		ssize_t got = recv(fd, line + length, room - length, 0);
+		char *end;
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return -errno;
+		if (got == 0)
+			return -ECONNRESET;
+		end = memchr(line + length, '\n', (size_t)got);
+		if (end)
+			return end - line;
+		length += (size_t)got;
+		if (time(NULL) > deadline)
+			return -ETIMEDOUT;
+	}
+	return -EMSGSIZE;
+}
+
+static void *client_run(void *argument)
+{
+	struct client *client = argument;
+	struct control *control = client->control;
+	char line[CONTROL_REQUEST_MAX];
+	ssize_t length;
+	bool kept = false;
+	int fd = client->fd;
+
+	length = request_receive(fd, line, sizeof(line));
+	if (length >= 0)
+		kept = answer(control, fd, line, (size_t)length);
+	else if (length == -EMSGSIZE)
+		send_line(fd, error_object(-EMSGSIZE, "the request is too long"));
+
+	pthread_mutex_lock(&control->mutex);
+	client->fd = -1;
+	pthread_cond_signal(&control->idle);
+	pthread_mutex_unlock(&control->mutex);
+	/* After this the slot, and after control_stop the store, is not ours. */
+	if (!kept)
+		close(fd);
+	return NULL;
+}
+
+static struct client *client_slot(struct control *control)
+{
+	for (unsigned i = 0; i < CLIENT_MAX; i++) {
+		if (control->clients[i].fd < 0)
+			return &control->clients[i];
+	}
+	return NULL;
+}
+
+static void client_start(struct control *control, int fd)
+{
+	pthread_attr_t detached;
+	struct client *client;
+	pthread_t thread;
+	int err = EAGAIN;
+
+	timeouts_set(fd);
+	pthread_attr_init(&detached);
+	pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
+	pthread_mutex_lock(&control->mutex);
+	client = control->stopping ? NULL : client_slot(control);
+	if (client) {
+		client->fd = fd;
+		err = pthread_create(&thread, &detached, client_run, client);
+		if (err)
+			client->fd = -1;
+	}
+	pthread_mutex_unlock(&control->mutex);
+	pthread_attr_destroy(&detached);
+	if (err) {
+		send_line(fd, error_object(-err, "too many requests at a time; try again"));
+		close(fd);
+	}
+}
+
+/* Ends when control_stop shuts the listening socket down. */
+static void *accept_run(void *argument)
+{
+	struct control *control = argument;
+
+	for (;;) {
+		int fd = accept4(control->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+
+		if (fd >= 0) {
+			client_start(control, fd);
+		} else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
+			   errno == ENOBUFS) {
+			nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+		} else if (errno != EINTR && errno != ECONNABORTED) {
+			return NULL;
+		}
+	}
+}
+
+/*
+ * Life
+ */
+
+static int listen_open(struct control *control)
+{
+	struct sockaddr_un address;
+	int fd, err = 0;
+
+	control->folder_fd = open(store_path(control->store), O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (control->folder_fd < 0)
+		return -errno;
+	fd = socket_open();
+	if (fd < 0)
+		return fd;
+	control->listen_fd = fd;
+	address_fill(control->folder_fd, &address);
+	if (unlinkat(control->folder_fd, CONTROL_SOCKET_NAME, 0) != 0 && errno != ENOENT)
+		return -errno;
+	/* The mode is the socket's own before the name appears. */
+	if (fchmod(fd, 0600) != 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0 ||
+	    listen(fd, CLIENT_MAX) != 0)
+		err = -errno;
+	if (!err && fchmodat(control->folder_fd, CONTROL_SOCKET_NAME, 0600, 0) != 0)
+		err = -errno;
+	return err;
+}
+
+static void control_free(struct control *control)
+{
+	if (control->listen_fd >= 0)
+		close(control->listen_fd);
+	if (control->folder_fd >= 0)
+		close(control->folder_fd);
+	pthread_cond_destroy(&control->idle);
+	pthread_mutex_destroy(&control->mutex);
+	free(control->mountpoint);
+	free(control);
+}
+
+static struct control *control_new(struct store *store, const char *mountpoint)
+{
+	struct control *control = calloc(1, sizeof(*control));
+
+	if (!control)
+		return NULL;
+	control->store = store;
+	control->mounted_at = time(NULL);
+	control->folder_fd = -1;
+	control->listen_fd = -1;
+	pthread_mutex_init(&control->mutex, NULL);
+	pthread_cond_init(&control->idle, NULL);
+	for (unsigned i = 0; i < CLIENT_MAX; i++) {
+		control->clients[i] = (struct client){.control = control, .fd = -1};
+		control->waiters[i] = -1;
+	}
+	control->mountpoint = strdup(mountpoint);
+	if (!control->mountpoint) {
+		control_free(control);
+		return NULL;
+	}
+	return control;
+}
+
+int control_open(struct store *store, const char *mountpoint, struct report *report,
+		 struct control **control_out)
+{
+	struct control *control;
+	int err;
+
+	*control_out = NULL;
+	control = control_new(store, mountpoint);
+	if (!control)
+		return report_set(report, -ENOMEM, "no memory left; free some and try again");
+	err = listen_open(control);
+	if (!err)
+		err = -pthread_create(&control->thread, NULL, accept_run, control);
+	if (err) {
+		report_set(report, err,
+			   "%s/" CONTROL_SOCKET_NAME " can't be made: %s; the store must lie on a "
+			   "file system with sockets, and its folder must be writable",
+			   store_path(store), strerror(-err));
+		control_free(control);
+		return err;
+	}
+	*control_out = control;
+	return 0;
+}
+
+void control_stop(struct control *control)
+{
+	unlinkat(control->folder_fd, CONTROL_SOCKET_NAME, 0);
+	pthread_mutex_lock(&control->mutex);
+	control->stopping = true;
+	for (unsigned i = 0; i < CLIENT_MAX; i++) {
+		while (control->clients[i].fd >= 0) {
+			shutdown(control->clients[i].fd, SHUT_RDWR);
+			pthread_cond_wait(&control->idle, &control->mutex);
+		}
+	}
+	pthread_mutex_unlock(&control->mutex);
+	shutdown(control->listen_fd, SHUT_RDWR);
+	pthread_join(control->thread, NULL);
+}
+
+void control_close(struct control *control, int store_err)
+{
+	if (!control)
+		return;
+	for (unsigned i = 0; i < CLIENT_MAX; i++) {
+		int fd = control->waiters[i];
+
+		if (fd < 0)
+			continue;
+		send_line(fd, store_err ? error_object(store_err, strerror(-store_err))
+					: json_pack("{s:b}", "closed", 1));
+		close(fd);
+	}
+	control_free(control);
+}

@@ -1,0 +1,673 @@
+#include "fuse_ops.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+#include "front.h"
+#include "killpriv.h"
+#include "scratch.h"
+#include "store.h"
+#include "tree.h"
+#include "view.h"
+
+/* Thirty years: the kernel drops what it remembers for want of memory only. */
+#define TIMEOUT_ENDLESS 1e9
+
+/* A directory listing needs no more at a time; it bounds the ids to give back. */
+#define LISTING_MAX (128u << 10)
+
+/* Requests the kernel may have under way of its own accord: read-ahead of
+ * several streams (its default of 12 stalls them) and write-back of mappings. */
+#define BACKGROUND_MAX 64
+
+static struct front *front_of(fuse_req_t req)
+{
+	return fuse_req_userdata(req);
+}
+
+/*
+ * Replies
+ */
+
+/* Damage is EIO to the caller; what the core logged with it names the bytes,
+ * this line the file. */
+static int damage_to_eio(fuse_ino_t id, int err)
+{
+	if (err != -EBADMSG && err != -EUCLEAN)
+		return err;
+	log_line("inode %" PRIu64
+		 "%s: %s; the caller got an I/O error, other files and LSNs are untouched",
+		 (uint64_t)id, id >> 63 ? " (in the past)" : "",
+		 err == -EBADMSG ? "a checksum is wrong" : "its structure is impossible");
+	return -EIO;
+}
+
+static void reply_error(fuse_req_t req, fuse_ino_t id, int err)
+{
+	assert(err <= 0);
+	fuse_reply_err(req, -damage_to_eio(id, err));
+}
+
+static double timeout_of(enum view_life life)
+{
+	return life == VIEW_LIFE_NONE ? 0 : TIMEOUT_ENDLESS;
+}
+
+static struct fuse_entry_param entry_param(const struct view_entry *entry)
+{
+	return (struct fuse_entry_param){
+		.ino = entry->id,
+		.attr = entry->stat,
+		.attr_timeout = timeout_of(entry->life),
+		.entry_timeout = timeout_of(entry->life),
+	};
+}
+
+/* Tell the kernel of an entry. If it no longer wants to hear, the entry doesn't
+ * count as told. */
+static void reply_entry(fuse_req_t req, const struct view_entry *entry)
+{
+	struct view *view = front_of(req)->view;
+	struct fuse_entry_param param = entry_param(entry);
+
+	if (fuse_reply_entry(req, &param))
+		view_forget(view, entry->id, 1);
+}
+
+/* The end of every call that makes a name at head. */
+static void reply_head_entry(fuse_req_t req, fuse_ino_t dir, int err, const struct tree_attr *attr)
+{
+	struct view_entry entry;
+
+	if (err) {
+		reply_error(req, dir, err);
+		return;
+	}
+	view_head_entry(front_of(req)->view, attr, &entry);
+	reply_entry(req, &entry);
+}
+
+/*
+ * Session
+ */
+
+static void op_init(void *userdata, struct fuse_conn_info *conn)
+{
+	/* Every change to the head passes this kernel, so its pages stay valid
+	 * when a time or size changes: it changed them itself. */
+	conn->want &= ~FUSE_CAP_AUTO_INVAL_DATA;
+	conn->want |= conn->capable & FUSE_CAP_EXPLICIT_INVAL_DATA;
+	/* O_TRUNC arrives with the open, so that both are one LSN. */
+	conn->want |= conn->capable & FUSE_CAP_ATOMIC_O_TRUNC;
+	conn->want |= conn->capable & FUSE_CAP_HANDLE_KILLPRIV;
+	conn->max_write = TREE_WRITE_MAX;
+	conn->max_background = BACKGROUND_MAX;
+	conn->congestion_threshold = BACKGROUND_MAX * 3 / 4;
+}
+
+static void op_forget(fuse_req_t req, fuse_ino_t id, uint64_t count)
+{
+	view_forget(front_of(req)->view, id, count);
+	fuse_reply_none(req);
+}
+
+static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
+{
+	for (size_t i = 0; i < count; i++)
+		view_forget(front_of(req)->view, forgets[i].ino, forgets[i].nlookup);
+	fuse_reply_none(req);
+}
+
+/*
+ * Names and attributes
+ */
+
+static void op_lookup(fuse_req_t req, fuse_ino_t dir, const char *name)
+{
+	struct view_entry entry;
+	int err;
+
+	err = view_lookup(front_of(req)->view, dir, name, &entry);
+	if (err)
+		reply_error(req, dir, err);
+	else
+		reply_entry(req, &entry);
+}
+
+static void op_getattr(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
+{
+	enum view_life life;
+	struct stat stat;
+	int err;
+
+	err = view_getattr(front_of(req)->view, id, &stat, &life);
+	if (err)
+		reply_error(req, id, err);
+	else
+		fuse_reply_attr(req, &stat, timeout_of(life));
+}
+
+/* Does a write or truncation by the caller clear the set-id bits? The kernel
+ * says; an old one leaves it to us, and then all but root's do. */
+static bool caller_drops_set_id(fuse_req_t req)
+{
+	return killpriv_is_agreed() ? killpriv_is_wanted() : fuse_req_ctx(req)->uid != 0;
+}
+
+/* A change of owner clears them whoever makes it. */
+static bool setattr_drops_set_id(fuse_req_t req, unsigned which)
+{
+	if ((which & (TREE_SET_UID | TREE_SET_GID)) && !killpriv_is_agreed())
+		return true;
+	return (which & (TREE_SET_UID | TREE_SET_GID | TREE_SET_SIZE)) && caller_drops_set_id(req);
+}
+
+static unsigned setattr_which(fuse_req_t req, int to_set)
+{
+	static const struct {
+		int fuse;
+		unsigned tree;
+	} flags[] = {
+		{FUSE_SET_ATTR_MODE, TREE_SET_MODE},
+		{FUSE_SET_ATTR_UID, TREE_SET_UID},
+		{FUSE_SET_ATTR_GID, TREE_SET_GID},
+		{FUSE_SET_ATTR_SIZE, TREE_SET_SIZE},
+		{FUSE_SET_ATTR_ATIME, TREE_SET_ATIME},
+		{FUSE_SET_ATTR_MTIME, TREE_SET_MTIME},
+		{FUSE_SET_ATTR_ATIME_NOW, TREE_SET_ATIME_NOW},
+		{FUSE_SET_ATTR_MTIME_NOW, TREE_SET_MTIME_NOW},
+	};
+	unsigned which = 0;
+
+	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+		if (to_set & flags[i].fuse)
+			which |= flags[i].tree;
+	}
+	/* The kernel sets both flags of a time for "now". */
+	if (which & TREE_SET_ATIME_NOW)
+		which &= ~TREE_SET_ATIME;
+	if (which & TREE_SET_MTIME_NOW)
+		which &= ~TREE_SET_MTIME;
+	return setattr_drops_set_id(req, which) ? which | TREE_DROP_SET_ID : which;
+}
+
+static struct tree_time time_of(struct timespec time)
+{
+	return (struct tree_time){.seconds = time.tv_sec, .nanoseconds = (uint32_t)time.tv_nsec};
+}
+
+static void op_setattr(fuse_req_t req, fuse_ino_t id, struct stat *to, int to_set,
+		       struct fuse_file_info *fi)
+{
+	struct front *front = front_of(req);
+	struct tree_attr attr = {
+		.mode = to->st_mode,
+		.uid = to->st_uid,
+		.gid = to->st_gid,
+		.size_bytes = (uint64_t)to->st_size,
+		.atime = time_of(to->st_atim),
+		.mtime = time_of(to->st_mtim),
+	};
+	struct view_entry entry;
+	int err;
+
+	err = view_writable(id);
+	if (!err)
+		err = tree_setattr(front->store, id, setattr_which(req, to_set), &attr, &attr);
+	if (err) {
+		reply_error(req, id, err);
+		return;
+	}
+	view_head_entry(front->view, &attr, &entry);
+	fuse_reply_attr(req, &entry.stat, timeout_of(entry.life));
+}
+
+static void op_readlink(fuse_req_t req, fuse_ino_t id)
+{
+	char target[PATH_MAX];
+	int err;
+
+	err = view_readlink(front_of(req)->view, id, target, sizeof(target));
+	if (err)
+		reply_error(req, id, err);
+	else
+		fuse_reply_readlink(req, target);
+}
+
+/*
+ * Changes to names
+ */
+
+/* Something new belongs to the caller. The kernel has applied the umask. */
+static struct tree_new new_of(fuse_req_t req, uint32_t mode, dev_t rdev)
+{
+	const struct fuse_ctx *caller = fuse_req_ctx(req);
+
+	return (struct tree_new){
+		.mode = mode,
+		.uid = caller->uid,
+		.gid = caller->gid,
+		.rdev = (uint32_t)rdev,
+	};
+}
+
+static int create(fuse_req_t req, fuse_ino_t dir, const char *name, uint32_t mode, dev_t rdev,
+		  struct tree_attr *attr_out)
+{
+	struct tree_new what = new_of(req, mode, rdev);
+	int err;
+
+	err = view_writable(dir);
+	return err ? err : tree_create(front_of(req)->store, dir, name, &what, attr_out);
+}
+
+static void op_mknod(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode, dev_t rdev)
+{
+	struct tree_attr attr;
+	int err;
+
+	err = create(req, dir, name, mode & S_IFMT ? mode : mode | S_IFREG, rdev, &attr);
+	reply_head_entry(req, dir, err, &attr);
+}
+
+static void op_mkdir(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode)
+{
+	struct tree_attr attr;
+	int err;
+
+	err = create(req, dir, name, (mode & ~(mode_t)S_IFMT) | S_IFDIR, 0, &attr);
+	reply_head_entry(req, dir, err, &attr);
+}
+
+static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t dir, const char *name)
+{
+	struct tree_new what = new_of(req, S_IFLNK | 0777, 0);
+	struct tree_attr attr;
+	int err;
+
+	err = view_writable(dir);
+	if (!err)
+		err = tree_symlink(front_of(req)->store, dir, name, target, &what, &attr);
+	reply_head_entry(req, dir, err, &attr);
+}
+
+/* A file of the past can't be linked to, but the directory isn't at fault: to
+ * link(2) the two are different file systems. */
+static void op_link(fuse_req_t req, fuse_ino_t id, fuse_ino_t dir, const char *name)
+{
+	struct tree_attr attr;
+	int err;
+
+	err = view_writable(dir);
+	if (!err && view_writable(id))
+		err = -EXDEV;
+	if (!err)
+		err = tree_link(front_of(req)->store, id, dir, name, &attr);
+	reply_head_entry(req, dir, err, &attr);
+}
+
+static void op_unlink(fuse_req_t req, fuse_ino_t dir, const char *name)
+{
+	int err;
+
+	err = view_writable(dir);
+	if (!err)
+		err = tree_unlink(front_of(req)->store, dir, name);
+	reply_error(req, dir, err);
+}
+
+static void op_rmdir(fuse_req_t req, fuse_ino_t dir, const char *name)
+{
+	int err;
+
+	err = view_writable(dir);
+	if (!err)
+		err = tree_rmdir(front_of(req)->store, dir, name);
+	reply_error(req, dir, err);
+}
+
+static int rename_flags(unsigned flags, unsigned *flags_out)
+{
+	*flags_out = 0;
+	if (flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE))
+		return -EINVAL;
+	if (flags & RENAME_NOREPLACE)
+		*flags_out |= TREE_RENAME_NOREPLACE;
+	if (flags & RENAME_EXCHANGE)
+		*flags_out |= TREE_RENAME_EXCHANGE;
+	return 0;
+}
+
+static void op_rename(fuse_req_t req, fuse_ino_t dir, const char *name, fuse_ino_t new_dir,
+		      const char *new_name, unsigned flags)
+{
+	unsigned tree_flags;
+	int err;
+
+	err = view_writable(dir);
+	if (!err)
+		err = view_writable(new_dir);
+	if (!err)
+		err = rename_flags(flags, &tree_flags);
+	if (!err)
+		err = tree_rename(front_of(req)->store, dir, name, new_dir, new_name, tree_flags);
+	reply_error(req, dir, err);
+}
+
+/*
+ * Files
+ */
+
+static bool opens_for_write(const struct fuse_file_info *fi)
+{
+	return (fi->flags & O_ACCMODE) != O_RDONLY || (fi->flags & O_TRUNC);
+}
+
+static int truncate_on_open(fuse_req_t req, fuse_ino_t id)
+{
+	struct tree_attr to = {.size_bytes = 0};
+
+	return tree_setattr(front_of(req)->store, id, setattr_which(req, FUSE_SET_ATTR_SIZE), &to,
+			    &to);
+}
+
+/* No state: an inode is read and written by its number, also after its last
+ * name is gone. */
+static void op_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
+{
+	int err = 0;
+
+	if (opens_for_write(fi))
+		err = view_writable(id);
+	if (!err && (fi->flags & O_TRUNC))
+		err = truncate_on_open(req, id);
+	if (err) {
+		reply_error(req, id, err);
+		return;
+	}
+	fi->keep_cache = 1;
+	fuse_reply_open(req, fi);
+}
+
+static void op_create(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode,
+		      struct fuse_file_info *fi)
+{
+	struct fuse_entry_param param;
+	struct view_entry entry;
+	struct tree_attr attr;
+	int err;
+
+	err = create(req, dir, name, (mode & ~(mode_t)S_IFMT) | S_IFREG, 0, &attr);
+	if (err) {
+		reply_error(req, dir, err);
+		return;
+	}
+	view_head_entry(front_of(req)->view, &attr, &entry);
+	param = entry_param(&entry);
+	fi->keep_cache = 1;
+	fuse_reply_create(req, &param, fi);
+}
+
+static void op_read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
+		    struct fuse_file_info *fi)
+{
+	struct front *front = front_of(req);
+	char *buffer = scratch_get();
+	struct view_node node;
+	size_t count;
+	int err;
+
+	err = buffer ? view_node(front->view, id, &node) : -ENOMEM;
+	if (!err && !node.ino)
+		err = -EISDIR;
+	if (size > SCRATCH_SIZE)
+		size = SCRATCH_SIZE;
+	if (!err)
+		err = tree_read(front->store, node.ino, node.at, (uint64_t)offset, buffer, size,
+				&count);
+	if (err)
+		reply_error(req, id, err);
+	else
+		fuse_reply_buf(req, buffer, count);
+}
+
+static bool writes_through(const struct fuse_file_info *fi)
+{
+	return fi->flags & (O_SYNC | O_DSYNC);
+}
+
+static void op_write(fuse_req_t req, fuse_ino_t id, const char *buffer, size_t size, off_t offset,
+		     struct fuse_file_info *fi)
+{
+	struct front *front = front_of(req);
+	/* Pages of a mapping come from the kernel, not from a caller. */
+	bool drop_set_id = !fi->writepage && caller_drops_set_id(req);
+	int err;
+
+	err = view_writable(id);
+	if (!err)
+		err = tree_write(front->store, id, (uint64_t)offset, buffer, size, drop_set_id);
+	if (!err && writes_through(fi))
+		err = store_sync(front->store, NULL);
+	if (err)
+		reply_error(req, id, err);
+	else
+		fuse_reply_write(req, size);
+}
+
+/* The prefix up to now becomes durable, not the one file; the past is already. */
+static void op_fsync(fuse_req_t req, fuse_ino_t id, int data_only, struct fuse_file_info *fi)
+{
+	int err = 0;
+
+	if (view_writable(id) == 0)
+		err = store_sync(front_of(req)->store, NULL);
+	reply_error(req, id, err);
+}
+
+/*
+ * Directories
+ */
+
+static void op_opendir(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
+{
+	/* What is listed in the past stays so; the list of /lsn/<n> too. */
+	fi->keep_cache = id >> 63;
+	fi->cache_readdir = fi->keep_cache;
+	fuse_reply_open(req, fi);
+}
+
+/* A listing under way: what the kernel will get, and what it is told of by it. */
+struct listing {
+	fuse_req_t req;
+	bool plus;
+	char *buffer;
+	size_t size, used;
+	unsigned told_count;
+	uint64_t told[];
+};
+
+static bool listing_add(void *context, const char *name, uint64_t cookie,
+			const struct view_entry *entry)
+{
+	struct listing *listing = context;
+	char *at = listing->buffer + listing->used;
+	size_t room = listing->size - listing->used;
+	size_t need;
+
+	if (listing->plus) {
+		struct fuse_entry_param param = entry_param(entry);
+
+		need = fuse_add_direntry_plus(listing->req, at, room, name, &param, (off_t)cookie);
+	} else {
+		need = fuse_add_direntry(listing->req, at, room, name, &entry->stat, (off_t)cookie);
+	}
+	if (need > room)
+		return false;
+	listing->used += need;
+	if (listing->plus && entry->id)
+		listing->told[listing->told_count++] = entry->id;
+	return true;
+}
+
+static void list(fuse_req_t req, fuse_ino_t id, size_t size, off_t cookie, bool plus)
+{
+	struct view *view = front_of(req)->view;
+	/* The smallest entries there are: no more than these fit. */
+	size_t entry_size = plus ? fuse_add_direntry_plus(req, NULL, 0, "", NULL, 0) + 8 : 32;
+	struct listing *listing = scratch_get();
+	int err;
+
+	if (!listing) {
+		reply_error(req, id, -ENOMEM);
+		return;
+	}
+	size = size < LISTING_MAX ? size : LISTING_MAX;
+	*listing = (struct listing){
+		.req = req,
+		.plus = plus,
+		.buffer = (char *)listing + SCRATCH_SIZE - LISTING_MAX,
+		.size = size,
+	};
+	err = view_readdir(view, id, (uint64_t)cookie, plus, (unsigned)(size / entry_size) + 1,
+			   listing_add, listing);
+	/* What was gathered before an error is the answer; the error comes with
+	 * the next request. */
+	if (err && !listing->used) {
+		reply_error(req, id, err);
+		return;
+	}
+	if (fuse_reply_buf(req, listing->buffer, listing->used)) {
+		for (unsigned i = 0; i < listing->told_count; i++)
+			view_forget(view, listing->told[i], 1);
+	}
+}
+
+static void op_readdir(fuse_req_t req, fuse_ino_t id, size_t size, off_t cookie,
+		       struct fuse_file_info *fi)
+{
+	list(req, id, size, cookie, false);
+}
+
+static void op_readdirplus(fuse_req_t req, fuse_ino_t id, size_t size, off_t cookie,
+			   struct fuse_file_info *fi)
+{
+	list(req, id, size, cookie, true);
+}
+
+/*
+ * The file system
+ */
+
+/* The room there is on the store's disk, in pages of the store. */
+static void op_statfs(fuse_req_t req, fuse_ino_t id)
+{
+	struct store *store = front_of(req)->store;
+	uint64_t page_size = store_page_size(store);
+	struct statvfs disk;
+
+	if (statvfs(store_path(store), &disk) != 0) {
+		reply_error(req, id, -errno);
+		return;
+	}
+	disk.f_blocks = (fsblkcnt_t)((uint64_t)disk.f_blocks * disk.f_frsize / page_size);
+	disk.f_bfree = (fsblkcnt_t)((uint64_t)disk.f_bfree * disk.f_frsize / page_size);
+	disk.f_bavail = (fsblkcnt_t)((uint64_t)disk.f_bavail * disk.f_frsize / page_size);
+	disk.f_bsize = page_size;
+	disk.f_frsize = page_size;
+	disk.f_namemax = TREE_NAME_MAX;
+	/* Inodes are numbered, not allotted: 0 of 0, as Btrfs says. */
+	disk.f_files = 0;
+	disk.f_ffree = 0;
+	disk.f_favail = 0;
+	fuse_reply_statfs(req, &disk);
+}
+
+/* The value of one of varve's attributes in @value_out. -ENODATA: no such. */
+static int xattr_value(struct front *front, fuse_ino_t id, const char *name, char *value_out,
+		       size_t size_bytes)
+{
+	struct view_node node;
+	struct lsn changed;
+	int err;
+
+	err = view_node(front->view, id, &node);
+	if (err)
+		return err;
+	if (strcmp(name, "varve.store") == 0)
+		return snprintf(value_out, size_bytes, "%s", store_path(front->store));
+	if (strcmp(name, "varve.inode") == 0 && node.ino)
+		return snprintf(value_out, size_bytes, "%" PRIu64, node.ino);
+	if (strcmp(name, "varve.lsn") == 0) {
+		err = view_changed(front->view, id, &changed);
+		return err ? err : snprintf(value_out, size_bytes, "%" PRIu64, changed.value);
+	}
+	return -ENODATA;
+}
+
+/* Readable by name, never listed: what is listed gets copied by cp and rsync. */
+static void op_getxattr(fuse_req_t req, fuse_ino_t id, const char *name, size_t size)
+{
+	char value[PATH_MAX];
+	int length;
+
+	if (strncmp(name, "system.", 7) == 0 || strncmp(name, "security.", 9) == 0) {
+		reply_error(req, id, -EOPNOTSUPP);
+		return;
+	}
+	length = xattr_value(front_of(req), id, name, value, sizeof(value));
+	if (length < 0)
+		reply_error(req, id, length);
+	else if (size == 0)
+		fuse_reply_xattr(req, (size_t)length);
+	else if (size < (size_t)length)
+		reply_error(req, id, -ERANGE);
+	else
+		fuse_reply_buf(req, value, (size_t)length);
+}
+
+/*
+ * Left out on purpose, so that libfuse answers "not implemented" and the kernel
+ * does it itself from then on:
+ *   flush             nothing is held back until close
+ *   getlk, setlk, flock   the kernel locks, locally and right
+ *   lseek             no holes are told of; SEEK_DATA and SEEK_HOLE still work
+ *   copy_file_range   the kernel copies by reading and writing
+ *   access            default_permissions: the kernel checks
+ *   listxattr, setxattr, removexattr   "not supported", without a round trip
+ */
+const struct fuse_lowlevel_ops fuse_ops = {
+	.init = op_init,
+	.lookup = op_lookup,
+	.forget = op_forget,
+	.forget_multi = op_forget_multi,
+	.getattr = op_getattr,
+	.setattr = op_setattr,
+	.readlink = op_readlink,
+	.mknod = op_mknod,
+	.mkdir = op_mkdir,
+	.unlink = op_unlink,
+	.rmdir = op_rmdir,
+	.symlink = op_symlink,
+	.rename = op_rename,
+	.link = op_link,
+	.open = op_open,
+	.create = op_create,
+	.read = op_read,
+	.write = op_write,
+	.fsync = op_fsync,
+	.opendir = op_opendir,
+	.readdir = op_readdir,
+	.readdirplus = op_readdirplus,
+	.fsyncdir = op_fsync,
+	.statfs = op_statfs,
+	.getxattr = op_getxattr,
+};

@@ -1,0 +1,367 @@
+#include "serve.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "control.h"
+#include "front.h"
+#include "fuse_ops.h"
+#include "killpriv.h"
+#include "mount_table.h"
+#include "unmount.h"
+#include "view.h"
+
+/* Enough for two dozen callers in fsync at a time, which share one disk sync. */
+#define THREAD_MAX 32
+
+/* Sequential reads: 0.5 GB/s at the kernel's 128 KiB, 2.6 GB/s at 1 MiB. */
+#define READ_AHEAD_KIB 1024
+
+struct serving {
+	const struct serve_options *options;
+	struct front front;
+	struct control *control;
+	struct fuse_session *session;
+	pthread_t loop_thread, outside_thread;
+	atomic_bool ended; /* the loop returned */
+};
+
+/* The last line libfuse said, for the report; written before the loop starts,
+ * when there is one thread. libfuse gives its log function no context. */
+static char libfuse_line[512];
+
+__attribute__((format(printf, 2, 0))) static void libfuse_log(enum fuse_log_level level,
+							      const char *format, va_list arguments)
+{
+	char line[sizeof(libfuse_line)];
+
+	vsnprintf(line, sizeof(line), format, arguments);
+	line[strcspn(line, "\n")] = '\0';
+	if (level <= FUSE_LOG_ERR)
+		memcpy(libfuse_line, line, sizeof(line));
+	if (level <= FUSE_LOG_WARNING)
+		log_line("%s", line);
+}
+
+static void log_to_syslog(const char *line)
+{
+	syslog(LOG_NOTICE, "%s", line);
+}
+
+/*
+ * The process
+ */
+
+static void signals_fill(sigset_t *set_out)
+{
+	sigemptyset(set_out);
+	sigaddset(set_out, SIGTERM);
+	sigaddset(set_out, SIGINT);
+	sigaddset(set_out, SIGHUP);
+}
+
+static void on_wake(int number)
+{
+	(void)number;
+}
+
+static void process_prepare(void)
+{
+	struct sigaction ignore = {.sa_handler = SIG_IGN};
+	struct sigaction wake = {.sa_handler = on_wake};
+	struct rlimit files;
+	sigset_t set;
+
+	/* One thread takes the signals; every other inherits this. */
+	signals_fill(&set);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	sigaction(SIGPIPE, &ignore, NULL);
+	/* Its only use is to end a wait, so no SA_RESTART. */
+	sigaction(SIGUSR1, &wake, NULL);
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+	/* The kernel must not make us wait for pages to be written that only we
+	 * can write. Inherited by every thread; needs CAP_SYS_RESOURCE. */
+	prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
+	umask(0);
+	/* Hold on to no directory. */
+	if (chdir("/") != 0)
+		log_line("the working directory can't be left: %s", strerror(errno));
+}
+
+/*
+ * The start: once a request has been answered
+ */
+
+/* Raise the kernel's read-ahead, which the handshake can only lower. Root only;
+ * without it sequential reads are slower, so failure is not worth a word. Once
+ * the handshake is over, as its end lowers it again. */
+static void read_ahead_raise(const char *mountpoint)
+{
+	struct mount_entry entry;
+	char path[64];
+	FILE *file;
+
+	if (mount_table_find(mountpoint, &entry) != 0)
+		return;
+	snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/read_ahead_kb", entry.major,
+		 entry.minor);
+	file = fopen(path, "we");
+	if (!file)
+		return;
+	fprintf(file, "%d\n", READ_AHEAD_KIB);
+	fclose(file);
+}
+
+static void announce(struct serving *serving)
+{
+	const struct serve_options *options = serving->options;
+	struct stat root;
+
+	if (stat(options->mountpoint, &root) != 0)
+		return; /* the loop failed, and says why */
+	read_ahead_raise(options->mountpoint);
+	if (!options->foreground)
+		log_set_sink(log_to_syslog);
+	options->mounted(options->context);
+}
+
+/*
+ * The end by a signal
+ */
+
+/* Let the kernel write back what it holds of mappings while we still answer. */
+static void write_back(const char *mountpoint)
+{
+	int fd = open(mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	syncfs(fd);
+	close(fd);
+}
+
+static void loop_stop(struct serving *serving)
+{
+	fuse_session_exit(serving->session);
+	/* The loop's thread sleeps on a semaphore that only a signal ends early;
+	 * one that comes just before it sleeps is lost, hence again. */
+	while (!atomic_load(&serving->ended)) {
+		pthread_kill(serving->loop_thread, SIGUSR1);
+		nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+	}
+}
+
+/* The thread that may ask the mount something, as others answer. */
+static void *outside_run(void *argument)
+{
+	struct serving *serving = argument;
+	const char *mountpoint = serving->options->mountpoint;
+	sigset_t set;
+	int number, err;
+
+	announce(serving);
+	signals_fill(&set);
+	sigwait(&set, &number);
+	if (atomic_load(&serving->ended))
+		return NULL;
+	log_line("%s: unmounting %s", strsignal(number), mountpoint);
+	err = unmount(mountpoint, false);
+	if (!err || err == -EINVAL)
+		return NULL; /* it is gone, and the loop sees the connection's end */
+	log_line("%s is in use; those who use it get errors from now on", mountpoint);
+	write_back(mountpoint);
+	unmount(mountpoint, true);
+	loop_stop(serving);
+	return NULL;
+}
+
+static void outside_thread_stop(struct serving *serving)
+{
+	atomic_store(&serving->ended, true);
+	pthread_kill(serving->outside_thread, SIGTERM);
+	pthread_join(serving->outside_thread, NULL);
+}
+
+/*
+ * The session
+ */
+
+static int add_options(const struct serve_options *options, char **list_out)
+{
+	char *fsname = NULL;
+	int err;
+
+	err = fuse_opt_add_opt(list_out, "default_permissions,subtype=varve");
+	if (!err && asprintf(&fsname, "fsname=%s", options->store_path) < 0)
+		return -1;
+	/* Before the caller's, so that an fsname of theirs wins. A path may hold commas. */
+	if (!err)
+		err = fuse_opt_add_opt_escaped(list_out, fsname);
+	if (!err && options->allow_other)
+		err = fuse_opt_add_opt(list_out, "allow_other");
+	if (!err && options->fuse_options[0])
+		err = fuse_opt_add_opt(list_out, options->fuse_options);
+	free(fsname);
+	return err;
+}
+
+static int session_new(struct serving *serving, struct report *report)
+{
+	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	char *list = NULL;
+	int err;
+
+	err = add_options(serving->options, &list);
+	if (!err)
+		err = fuse_opt_add_arg(&args, "varve");
+	if (!err)
+		err = fuse_opt_add_arg(&args, "-o");
+	if (!err)
+		err = fuse_opt_add_arg(&args, list);
+	if (!err)
+		serving->session =
+			fuse_session_new(&args, &fuse_ops, sizeof(fuse_ops), &serving->front);
+	free(list);
+	fuse_opt_free_args(&args);
+	if (serving->session)
+		return 0;
+	return report_set(report, -EINVAL, "libfuse refused the mount options: %s",
+			  err ? "no memory left" : libfuse_line);
+}
+
+static int session_mount(struct serving *serving, struct report *report)
+{
+	const char *mountpoint = serving->options->mountpoint;
+
+	int err;
+
+	libfuse_line[0] = '\0';
+	if (fuse_session_mount(serving->session, mountpoint) != 0)
+		return report_set(report, -EIO, "mounting at %s failed: %s", mountpoint,
+				  libfuse_line[0] ? libfuse_line : "libfuse gave no reason");
+	err = killpriv_install(serving->session);
+	if (err) {
+		fuse_session_unmount(serving->session);
+		return report_set(report, -EIO, "libfuse refused its input and output: %s",
+				  libfuse_line);
+	}
+	return 0;
+}
+
+static int session_loop(struct serving *serving, struct report *report)
+{
+	struct fuse_loop_config *config = fuse_loop_cfg_create();
+	int err;
+
+	if (!config)
+		return report_set(report, -ENOMEM, "no memory left; free some and mount again");
+	/* Each thread with a queue of its own, none of them ended for idleness. */
+	fuse_loop_cfg_set_clone_fd(config, 1);
+	fuse_loop_cfg_set_max_threads(config, THREAD_MAX);
+	fuse_loop_cfg_set_idle_threads(config, THREAD_MAX);
+	err = fuse_session_loop_mt(serving->session, config);
+	fuse_loop_cfg_destroy(config);
+	if (err < 0)
+		return report_set(report, err, "the connection to the kernel failed: %s",
+				  strerror(-err));
+	return 0;
+}
+
+static int session_run(struct serving *serving, struct report *report)
+{
+	int err;
+
+	err = session_mount(serving, report);
+	if (err)
+		return err;
+	serving->loop_thread = pthread_self();
+	err = -pthread_create(&serving->outside_thread, NULL, outside_run, serving);
+	if (err) {
+		fuse_session_unmount(serving->session);
+		return report_set(report, err, "no thread could be made: %s", strerror(-err));
+	}
+	err = session_loop(serving, report);
+	atomic_store(&serving->ended, true);
+	fuse_session_unmount(serving->session);
+	outside_thread_stop(serving);
+	return err;
+}
+
+/*
+ * Opening in order, closing in the opposite
+ */
+
+static int store_open_for(const struct serve_options *options, struct report *report,
+			  struct store **store_out)
+{
+	struct store_options store_options = options->store;
+	char *holder;
+	int err;
+
+	if (asprintf(&holder, "mounted at %s", options->mountpoint) < 0)
+		return report_set(report, -ENOMEM, "no memory left; free some and mount again");
+	store_options.holder = holder;
+	err = store_open(options->store_path, &store_options, report, store_out);
+	free(holder);
+	return err;
+}
+
+static int serve_store(struct serving *serving, struct report *report)
+{
+	int err;
+
+	err = control_open(serving->front.store, serving->options->mountpoint, report,
+			   &serving->control);
+	if (err)
+		return err;
+	err = view_open(serving->front.store, &serving->front.view);
+	if (err)
+		report_set(report, err, "no memory left; free some and mount again");
+	else
+		err = session_new(serving, report);
+	if (!err)
+		err = session_run(serving, report);
+	if (serving->session)
+		fuse_session_destroy(serving->session);
+	view_close(serving->front.view);
+	control_stop(serving->control);
+	return err;
+}
+
+int serve(const struct serve_options *options, struct report *report)
+{
+	struct serving serving = {.options = options};
+	int err, close_err;
+
+	process_prepare();
+	openlog("varve", LOG_PID, LOG_DAEMON);
+	fuse_set_log_func(libfuse_log);
+	err = store_open_for(options, report, &serving.front.store);
+	if (err)
+		return err;
+	err = serve_store(&serving, report);
+	close_err = store_close(serving.front.store);
+	if (close_err && !err)
+		err = report_set(
+			report, close_err,
+			"the last sync of %s failed: %s; what was not synced before may be "
+			"lost, look at the disk",
+			options->store_path, strerror(-close_err));
+	control_close(serving.control, close_err);
+	return err;
+}

@@ -1,0 +1,24 @@
+/*
+ * Info: what a store and a change are, as JSON. The daemon sends it and the
+ * commands print it, so that one place names the fields.
+ */
+#ifndef VARVE_FS_INFO_H
+#define VARVE_FS_INFO_H
+
+#include <jansson.h>
+
+struct store_usage;
+struct tree_change;
+
+/* Each call returns a new reference, or NULL for want of memory. */
+
+/* JSON is UTF-8, a path need not be: bytes beyond ASCII become '?' in one that isn't. */
+json_t *info_string(const char *text);
+
+/* Every field of @usage under its own name, LSNs as numbers. */
+json_t *info_usage(const char *store_path, const struct store_usage *usage);
+
+/* Every field of @change, its time in RFC 3339; null where there is nothing to tell. */
+json_t *info_change(const struct tree_change *change);
+
+#endif

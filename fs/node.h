@@ -1,0 +1,81 @@
+/*
+ * Node ids: what the kernel calls a file by, and st_ino, which is the same.
+ *
+ *   1 .. 15             varve's own directories and links (enum node_fixed)
+ *   16 .. 2^62-1        the head: the inode number itself, so no table
+ *   10 in the top bits  a version of a file in the past: 2^63 | position of the
+ *                       version's record in the history
+ *   11 in the top bits  a directory in the past: 3 * 2^62 | hash of (inode, LSN)
+ *
+ * Invariants:
+ *   (1) One version of a file has one id under every LSN that shows it, so the
+ *       kernel keeps one page cache for it; two versions never share an id.
+ *   (2) Two directories never share an id, also when the same directory is seen
+ *       at two LSNs: diff -r and cp take equal ids for an equal tree below.
+ *   (3) An id that was forgotten and comes back names what it named before.
+ *       For directories that is certain only up to two hashes that collide, and
+ *       then the second moves to the next free id while the first is known.
+ *
+ * The table holds the past ids that the kernel knows, with the number of times
+ * it was told of each; the kernel's cache bounds it. Any thread may call
+ * anything; each shard has a mutex, which is a leaf: nothing is locked below it.
+ */
+#ifndef VARVE_FS_NODE_H
+#define VARVE_FS_NODE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lsn.h"
+
+enum node_fixed {
+	NODE_ROOT = 1,	 /* /           the kernel's number for every root */
+	NODE_HEAD = 2,	 /* /head */
+	NODE_LSN = 3,	 /* /lsn */
+	NODE_LATEST = 4, /* /lsn/latest */
+	NODE_OLDEST = 5, /* /lsn/oldest */
+};
+
+#define NODE_PAST_FILE (UINT64_C(2) << 62)
+#define NODE_PAST_DIRECTORY (UINT64_C(3) << 62)
+
+/* In place of an inode number: the directory /lsn/<n> itself. */
+#define NODE_VIEW_INO UINT64_C(0)
+
+static inline bool node_is_past(uint64_t id)
+{
+	return id >= NODE_PAST_FILE;
+}
+
+struct node_table;
+
+/* 0 and *table_out, freed by node_table_close; -ENOMEM. */
+int node_table_open(struct node_table **table_out);
+void node_table_close(struct node_table *table); /* NULL is ignored */
+
+/* What a past id names. 0 and the inode and the LSN to read it at, or -ESTALE:
+ * the kernel was never told of it. */
+int node_find(struct node_table *table, uint64_t id, uint64_t *ino_out, struct lsn *at_out);
+
+/* The id of a file's version. */
+static inline uint64_t node_file_id(uint64_t position)
+{
+	return NODE_PAST_FILE | position;
+}
+
+/* The id of directory @ino at @at: the one the kernel knows, else the one it would get. */
+uint64_t node_directory_id(struct node_table *table, uint64_t ino, struct lsn at);
+
+/* Count one more time that the kernel is told of the id. 0 and *id_out, or -ENOMEM. */
+int node_ref_file(struct node_table *table, uint64_t position, uint64_t ino, struct lsn changed,
+		  uint64_t *id_out);
+int node_ref_directory(struct node_table *table, uint64_t ino, struct lsn at, uint64_t *id_out);
+
+/* The kernel forgot @count of the times it was told of @id. Ids that are not in
+ * the past are ignored. */
+void node_forget(struct node_table *table, uint64_t id, uint64_t count);
+
+/* How many past ids the kernel knows now. */
+uint64_t node_count(struct node_table *table);
+
+#endif

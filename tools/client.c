@@ -1,0 +1,85 @@
+#include "client.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "control.h"
+#include "text.h"
+
+static int attribute(const char *path, const char *name, char *value_out, size_t size_bytes)
+{
+	ssize_t length = lgetxattr(path, name, value_out, size_bytes - 1);
+
+	if (length < 0)
+		return errno == EOPNOTSUPP ? -ENODATA : -errno;
+	value_out[length] = '\0';
+	return 0;
+}
+
+int client_store_of(const char *path, char store_out[PATH_MAX])
+{
+	return attribute(path, "varve.store", store_out, PATH_MAX);
+}
+
+int client_inode_of(const char *path, uint64_t *ino_out)
+{
+	char value[32];
+	int err;
+
+	err = attribute(path, "varve.inode", value, sizeof(value));
+	if (err)
+		return err;
+	return text_parse_number(value, ino_out) ? 0 : -EPROTO;
+}
+
+int client_request(const char *store_path, json_t *request, FILE **answer_out)
+{
+	int fd, err = 0;
+
+	*answer_out = NULL;
+	fd = request ? control_connect(store_path) : -ENOMEM;
+	if (fd < 0) {
+		json_decref(request);
+		return fd;
+	}
+	*answer_out = fdopen(fd, "r");
+	if (!*answer_out) {
+		close(fd);
+		json_decref(request);
+		return -ENOMEM;
+	}
+	if (json_dumpfd(request, fd, JSON_COMPACT) != 0 || write(fd, "\n", 1) != 1) {
+		fclose(*answer_out);
+		*answer_out = NULL;
+		err = -EPIPE;
+	}
+	json_decref(request);
+	return err;
+}
+
+int client_next(FILE *answer, json_t **object_out)
+{
+	char *line = NULL;
+	size_t room = 0;
+	const char *error;
+	int err = -ENODATA;
+
+	*object_out = NULL;
+	if (getline(&line, &room, answer) > 0)
+		*object_out = json_loads(line, 0, NULL);
+	free(line);
+	if (!*object_out)
+		return err;
+	error = json_string_value(json_object_get(*object_out, "error"));
+	if (!error)
+		return 0;
+	fail("the daemon says: %s", error);
+	err = -(int)json_integer_value(json_object_get(*object_out, "errno"));
+	json_decref(*object_out);
+	*object_out = NULL;
+	return err < 0 ? err : -EIO;
+}

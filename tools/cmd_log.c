@@ -1,0 +1,272 @@
+/* varve log PATH [--json] */
+#include <argp.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "client.h"
+#include "command.h"
+#include "info.h"
+#include "text.h"
+
+struct arguments {
+	const char *path;
+	bool json;
+};
+
+static error_t log_parse(int key, char *argument, struct argp_state *state)
+{
+	struct arguments *arguments = state->input;
+
+	switch (key) {
+	case 'j':
+		arguments->json = true;
+		return 0;
+	case ARGP_KEY_ARG:
+		if (state->arg_num > 0)
+			argp_error(state, "one path at a time");
+		arguments->path = argument;
+		return 0;
+	case ARGP_KEY_NO_ARGS:
+		argp_error(state, "PATH is missing: a file or directory in a mount");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static const struct argp_option log_options[] = {
+	{"json", 'j', NULL, 0, "print JSON, with every field", 0},
+	{0},
+};
+
+static const struct argp log_argp = {
+	.options = log_options,
+	.parser = log_parse,
+	.args_doc = "PATH",
+	.doc = "List the versions of the file or directory PATH, oldest first: the LSN of each, "
+	       "its "
+	       "time, the size after it and what it changed.\v"
+	       "PATH lies in a mount, at head/rel or in any lsn/<n>/rel; all versions are listed "
+	       "in "
+	       "either case. lsn/<n>/rel with an LSN of the list shows the file as of that "
+	       "version.",
+};
+
+static uint64_t number(const json_t *change, const char *name)
+{
+	return (uint64_t)json_integer_value(json_object_get(change, name));
+}
+
+static bool flag(const json_t *change, const char *name)
+{
+	return json_is_true(json_object_get(change, name));
+}
+
+/*
+ * What changed, in words: a list with commas.
+ */
+
+struct words {
+	unsigned count;
+};
+
+__attribute__((format(printf, 2, 3))) static void say(struct words *words, const char *format, ...)
+{
+	va_list arguments;
+
+	if (words->count++)
+		fputs(", ", stdout);
+	va_start(arguments, format);
+	vprintf(format, arguments);
+	va_end(arguments);
+}
+
+static void say_data(struct words *words, const json_t *change)
+{
+	uint64_t pages = number(change, "pages_written");
+	uint64_t first = number(change, "page_first"), last = number(change, "page_last");
+	char size[TEXT_SIZE_MAX];
+
+	if (!pages)
+		return;
+	text_size(number(change, "data_bytes"), size);
+	if (first == last)
+		say(words, "wrote page %" PRIu64 " (%s)", first, size);
+	else
+		say(words, "wrote %" PRIu64 " pages of %" PRIu64 " to %" PRIu64 " (%s)", pages,
+		    first, last, size);
+}
+
+static void say_size(struct words *words, const json_t *change)
+{
+	uint64_t before = number(change, "size_before_bytes");
+	uint64_t after = number(change, "size_bytes");
+	char size[TEXT_SIZE_MAX];
+
+	if (S_ISDIR(number(change, "mode"))) {
+		if (before < after)
+			say(words, "a name added");
+		else if (before > after)
+			say(words, "a name removed");
+	} else if (before < after) {
+		say(words, "grew from %s", text_size(before, size));
+	} else if (before > after) {
+		say(words, "cut from %s", text_size(before, size));
+	}
+}
+
+static void say_attributes(struct words *words, const json_t *change)
+{
+	unsigned mode = (unsigned)number(change, "mode") & 07777;
+	unsigned mode_before = (unsigned)number(change, "mode_before") & 07777;
+
+	if (mode != mode_before)
+		say(words, "mode %04o to %04o", mode_before, mode);
+	if (number(change, "uid") != number(change, "uid_before") ||
+	    number(change, "gid") != number(change, "gid_before"))
+		say(words, "owner %" PRIu64 ":%" PRIu64 " to %" PRIu64 ":%" PRIu64,
+		    number(change, "uid_before"), number(change, "gid_before"),
+		    number(change, "uid"), number(change, "gid"));
+	if (number(change, "nlink") != number(change, "nlink_before") && !flag(change, "deleted"))
+		say(words, "links %" PRIu64 " to %" PRIu64, number(change, "nlink_before"),
+		    number(change, "nlink"));
+	if (flag(change, "times_set"))
+		say(words, "times set");
+}
+
+static void say_change(const json_t *change)
+{
+	struct words words = {0};
+
+	if (flag(change, "created")) {
+		say(&words, "created");
+		say_data(&words, change);
+	} else {
+		say_data(&words, change);
+		say_size(&words, change);
+		say_attributes(&words, change);
+		if (flag(change, "deleted"))
+			say(&words, "last name removed");
+		if (!words.count)
+			say(&words, S_ISDIR(number(change, "mode")) ? "names changed"
+								    : "renamed or touched");
+	}
+	putchar('\n');
+}
+
+/*
+ * The list
+ */
+
+/* RFC 3339 to the microsecond: "2026-01-31T12:00:00.123456789Z" loses its last three digits. */
+static void print_time(const json_t *change)
+{
+	const char *time = json_string_value(json_object_get(change, "time"));
+	const char *dot = time ? strchr(time, '.') : NULL;
+
+	if (dot && strlen(dot) == strlen(".123456789Z"))
+		printf("%.*sZ", (int)(dot + strlen(".123456") - time), time);
+	else
+		fputs(time ? time : "", stdout);
+}
+
+static void print_head(const struct arguments *arguments, const char *store, uint64_t ino)
+{
+	json_t *path, *store_name;
+
+	if (!arguments->json) {
+		printf("%12s  %-27s  %10s  %s\n", "LSN", "TIME", "SIZE", "CHANGE");
+		return;
+	}
+	path = info_string(arguments->path);
+	store_name = info_string(store);
+	fputs("{\"path\": ", stdout);
+	json_dumpf(path, stdout, JSON_ENCODE_ANY);
+	fputs(", \"store\": ", stdout);
+	json_dumpf(store_name, stdout, JSON_ENCODE_ANY);
+	printf(", \"inode\": %" PRIu64 ", \"versions\": [", ino);
+	json_decref(path);
+	json_decref(store_name);
+}
+
+static void print_change(const struct arguments *arguments, uint64_t index, const json_t *change)
+{
+	char size[TEXT_SIZE_MAX];
+
+	if (arguments->json) {
+		fputs(index ? ",\n" : "\n", stdout);
+		json_dumpf(change, stdout, 0);
+		return;
+	}
+	printf("%12" PRIu64 "  ", number(change, "lsn"));
+	print_time(change);
+	printf("  %10s  ", S_ISDIR(number(change, "mode"))
+				   ? "-"
+				   : text_size(number(change, "size_bytes"), size));
+	say_change(change);
+}
+
+static int print_log(const struct arguments *arguments, const char *store, uint64_t ino,
+		     FILE *answer)
+{
+	json_t *object;
+	int err;
+
+	print_head(arguments, store, ino);
+	for (uint64_t index = 0;; index++) {
+		bool end;
+
+		err = client_next(answer, &object);
+		if (err)
+			break;
+		end = json_object_get(object, "count");
+		if (!end)
+			print_change(arguments, index, object);
+		json_decref(object);
+		if (end)
+			break;
+	}
+	if (arguments->json)
+		fputs("\n]}\n", stdout);
+	if (err == -ENODATA)
+		return fail("the daemon ended the list early; is it still mounted?");
+	return err ? STATUS_FAILED : STATUS_OK;
+}
+
+static int fail_path(const char *path, int err)
+{
+	if (err == -ENODATA)
+		return fail("%s is in no varve mount, or is a directory of varve's own; name a "
+			    "path below "
+			    "head/rel or lsn/<n>/rel",
+			    path);
+	return fail("%s: %s", path, strerror(-err));
+}
+
+int cmd_log(int argc, char **argv)
+{
+	struct arguments arguments = {0};
+	char store[PATH_MAX];
+	FILE *answer;
+	uint64_t ino;
+	int err, status;
+
+	argp_parse(&log_argp, argc, argv, 0, NULL, &arguments);
+	err = client_store_of(arguments.path, store);
+	if (!err)
+		err = client_inode_of(arguments.path, &ino);
+	if (err)
+		return fail_path(arguments.path, err);
+	err = client_request(store, json_pack("{s:s, s:I}", "op", "log", "inode", (json_int_t)ino),
+			     &answer);
+	if (err)
+		return fail("the daemon of %s can't be reached: %s; ask as the user who mounted it",
+			    store, strerror(-err));
+	status = print_log(&arguments, store, ino, answer);
+	fclose(answer);
+	return status;
+}

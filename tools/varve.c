@@ -1,0 +1,73 @@
+/*
+ * The varve command: picks the command and hands it the rest of the line.
+ */
+#include <argp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "command.h"
+
+const struct command commands[] = {
+	{"mkfs", "make a store", cmd_mkfs},
+	{"mount", "mount a store", cmd_mount},
+	{"umount", "unmount a store and wait until all is on disk", cmd_umount},
+	{"info", "tell about a store", cmd_info},
+	{"log", "list the versions of a file", cmd_log},
+	{"help", "explain a command", cmd_help},
+	{0},
+};
+
+const struct command *command_find(const char *name)
+{
+	for (const struct command *command = commands; command->name; command++) {
+		if (strcmp(command->name, name) == 0)
+			return command;
+	}
+	return NULL;
+}
+
+int command_run(const struct command *command, int argc, char **argv)
+{
+	char name[32];
+
+	/* argp begins its messages with argv[0]. */
+	snprintf(name, sizeof(name), "varve %s", command->name);
+	argv[0] = name;
+	return command->run(argc, argv);
+}
+
+int fail(const char *format, ...)
+{
+	va_list arguments;
+
+	fputs("varve: ", stderr);
+	va_start(arguments, format);
+	vfprintf(stderr, format, arguments);
+	va_end(arguments);
+	fputc('\n', stderr);
+	return STATUS_FAILED;
+}
+
+int main(int argc, char **argv)
+{
+	const struct command *command;
+
+	argp_err_exit_status = STATUS_USAGE;
+	if (argc >= 2 && (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0)) {
+		puts("varve " VARVE_VERSION);
+		return STATUS_OK;
+	}
+	if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-?") == 0))
+		return cmd_help(1, argv);
+	if (argc < 2) {
+		fail("a command is missing; `varve help` lists them");
+		return STATUS_USAGE;
+	}
+	command = command_find(argv[1]);
+	if (!command) {
+		fail("there is no command '%s'; `varve help` lists them", argv[1]);
+		return STATUS_USAGE;
+	}
+	return command_run(command, argc - 1, argv + 1);
+}
