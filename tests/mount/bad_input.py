@@ -117,6 +117,20 @@ class Stores(Refused):
         self.assert_refused(r"store", "mkfs", m.store)
         write_file(m.head / "a", b"x")
 
+    def test_a_store_without_its_manifest(self):
+        """Its layers are still the user's data: nobody is told to make a new store over them."""
+        m = self.mount_new()
+        write_file(m.head / "a", b"precious")
+        m.umount()
+        (m.store / "manifest").rename(m.folder / "manifest")
+        before = store_data(m.store)
+        for words in (("mount", m.store, m.point), ("mkfs", m.store), ("info", m.store)):
+            self.assert_refused(r"manifest.*backup", *words)
+        self.assertEqual(store_data(m.store), before)
+        (m.folder / "manifest").rename(m.store / "manifest")
+        m.mount()
+        self.assertEqual(harness.read_file(m.head / "a"), b"precious")
+
     def test_a_half_made_store(self):
         """mkfs killed at any moment: a store, or none, and then mkfs makes it."""
         random = harness.seeded_random()
@@ -224,7 +238,11 @@ class Damage(Refused):
         cls.m.umount()
         cls.pristine = cls.m.folder / "pristine"
         run("cp", "-a", "--sparse=auto", cls.m.store, cls.pristine)
-        cls.names = [name for name in store_bytes(cls.pristine) if not is_runtime_file(name)]
+        files = {name: data.rstrip(b"\0") for name, data in store_bytes(cls.pristine).items()
+                 if not is_runtime_file(name)}
+        # The spare layer, made ahead and not yet begun, holds nothing that could be lost.
+        cls.names = [name for name, data in files.items() if data]
+        cls.used = {cls.m.store / name: len(data) for name, data in files.items()}
 
     @classmethod
     def layer_count(cls):
@@ -266,13 +284,22 @@ class Damage(Refused):
             return "refused"
         try:
             _, refused = self.read_all()
-            write_file(self.m.head / "after", b"the damage")
-            self.assertEqual(harness.read_file(self.m.head / "after"), b"the damage")
+            refused += self.write_refused()
             self.assertEqual(len(self.m.servers()), 1, "the server crashed")
             self.m.umount()
         finally:
             self.m.kill()
         return "reads refused" if refused else "harmless"
+
+    def write_refused(self):
+        """Make a file: 1 if that is refused, for a damaged index can't tell that the name is free."""
+        try:
+            write_file(self.m.head / "after", b"the damage")
+        except OSError as error:
+            self.assertEqual(error.errno, errno.EIO)
+            return 1
+        self.assertEqual(harness.read_file(self.m.head / "after"), b"the damage")
+        return 0
 
     def damage_each(self, what, damage):
         """Apply damage(path) to each file in turn; the outcomes by file."""
@@ -303,7 +330,7 @@ class Damage(Refused):
 
     def test_a_file_cut_to_half(self):
         outcomes = self.damage_each("halved", lambda path: os.truncate(
-            path, path.stat().st_size // 2))
+            path, self.used[path] // 2))
         self.assertNotIn("harmless", outcomes.values())
 
     def test_a_file_cut_by_a_byte(self):
@@ -345,9 +372,7 @@ class Damage(Refused):
         counts = {}
         for i in range(harness.by_size(3, 12, 100)):
             def flip(path, i=i):
-                size = path.stat().st_size
-                data = path.read_bytes()
-                used = len(data.rstrip(b"\0")) or size
+                data, used = path.read_bytes(), self.used[path]
                 offset = (0, used - 1)[i] if i < 2 else random.randrange(used)
                 with open(path, "r+b") as file:
                     file.seek(offset)
@@ -367,9 +392,11 @@ class Damage(Refused):
             self.assertGreater(refused, 0)
             self.assertEqual(len(self.m.servers()), 1)
             self.assertEqual(harness.read_file(self.m.head / "file7"), self.files["file7"])
-            write_file(self.m.head / "new", b"x")
-        finally:
+            write_file(self.m.head / "file7", b"x", "r+b")
+            self.assertEqual(harness.read_file(self.m.head / "file7")[:1], b"x")
             self.m.umount()
+        finally:
+            self.m.kill()
 
 
 if __name__ == "__main__":
