@@ -125,7 +125,7 @@ static int waiter_wait(FILE *answer, const char *store)
 	return STATUS_OK;
 }
 
-static int umount_varve(const char *mountpoint, const struct mount_entry *entry)
+static int umount_varve(const char *mountpoint)
 {
 	char store[PATH_MAX];
 	FILE *answer;
@@ -144,7 +144,6 @@ static int umount_varve(const char *mountpoint, const struct mount_entry *entry)
 		status = waiter_wait(answer, store);
 	if (answer)
 		fclose(answer);
-	(void)entry;
 	return status;
 }
 
@@ -169,5 +168,5 @@ int cmd_umount(int argc, char **argv)
 		return fail(
 			"what is mounted at %s is of type %s, not varve's; unmount it: umount '%s'",
 			mountpoint, entry.type, mountpoint);
-	return umount_varve(mountpoint, &entry);
+	return umount_varve(mountpoint);
 }
