@@ -1,0 +1,115 @@
+#include "arena.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "io.h"
+
+#define ARENA_MIN_BYTES 4096u
+
+static int arena_map(struct arena *arena, int protection)
+{
+	void *base =
+		mmap(NULL, arena->capacity_bytes, protection, MAP_SHARED, arena->fd, 0);
+
+	if (base == MAP_FAILED)
+		return -errno;
+	arena->base = base;
+	return 0;
+}
+
+int arena_create(struct arena *arena, int dir_fd, const char *name, uint64_t capacity_bytes)
+{
+	int err;
+
+	assert(capacity_bytes >= ARENA_MIN_BYTES && capacity_bytes % ARENA_MIN_BYTES == 0);
+	memset(arena, 0, sizeof(*arena));
+	arena->fd = -1;
+	arena->capacity_bytes = capacity_bytes;
+	err = io_open(dir_fd, name, O_RDWR | O_CREAT | O_TRUNC, 0600, &arena->fd);
+	if (err)
+		return err;
+	err = io_reserve(arena->fd, capacity_bytes);
+	if (!err)
+		err = arena_map(arena, PROT_READ | PROT_WRITE);
+	if (err) {
+		arena_close(arena);
+		io_unlink(dir_fd, name);
+	}
+	return err;
+}
+
+int arena_open(struct arena *arena, int dir_fd, const char *name, bool writable)
+{
+	int err;
+
+	memset(arena, 0, sizeof(*arena));
+	err = io_open(dir_fd, name, writable ? O_RDWR : O_RDONLY, 0, &arena->fd);
+	if (err)
+		return err;
+	err = io_size(arena->fd, &arena->capacity_bytes);
+	if (!err && (arena->capacity_bytes < ARENA_MIN_BYTES ||
+		     arena->capacity_bytes % ARENA_MIN_BYTES))
+		err = -EUCLEAN;
+	if (!err)
+		err = arena_map(arena, writable ? PROT_READ | PROT_WRITE : PROT_READ);
+	if (err)
+		arena_close(arena);
+	return err;
+}
+
+/* Where the file system can't zero a range: only pages that hold something are touched. */
+static void clear_mapped(struct arena *arena, uint64_t from_bytes)
+{
+	static const uint8_t zeros[ARENA_MIN_BYTES];
+
+	while (from_bytes < arena->capacity_bytes) {
+		uint64_t count = ARENA_MIN_BYTES - from_bytes % ARENA_MIN_BYTES;
+
+		if (memcmp(arena->base + from_bytes, zeros, count) != 0)
+			memset(arena->base + from_bytes, 0, count);
+		from_bytes += count;
+	}
+}
+
+int arena_clear_tail(struct arena *arena, uint64_t tail_bytes)
+{
+	int err;
+
+	assert(tail_bytes <= arena->capacity_bytes);
+	err = io_zero(arena->fd, tail_bytes, arena->capacity_bytes);
+	if (err == -EOPNOTSUPP || err == -ENOSYS) {
+		clear_mapped(arena, tail_bytes);
+		err = 0;
+	}
+	return err;
+}
+
+int arena_flush(struct arena *arena, uint64_t tail_bytes)
+{
+	uint64_t flushed = atomic_load_explicit(&arena->flushed_bytes, memory_order_relaxed);
+	int err;
+
+	assert(tail_bytes <= arena->capacity_bytes);
+	if (tail_bytes <= flushed)
+		return 0;
+	/* Everything else in the file is clean, so syncing the file writes
+	 * exactly the dirty tail; and the extents it fills, which msync of the
+	 * range would leave to the journal all the same. */
+	err = io_sync(arena->fd);
+	if (!err)
+		atomic_store_explicit(&arena->flushed_bytes, tail_bytes, memory_order_release);
+	return err;
+}
+
+void arena_close(struct arena *arena)
+{
+	if (arena->base)
+		munmap(arena->base, arena->capacity_bytes);
+	arena->base = NULL;
+	io_close(arena->fd);
+	arena->fd = -1;
+}

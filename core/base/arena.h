@@ -1,0 +1,68 @@
+/*
+ * Arena: an append-only region of one file, reserved on disk ahead and mapped
+ * shared. (Reserving ahead and accounting for use are from Neon's issue 657;
+ * flushing only what is dirty is Voron's.)
+ *
+ * What is stored into the mapping belongs to the kernel's page cache at once,
+ * so it outlives a killed process; arena_flush makes it outlive a power cut.
+ * Bytes below the tail never change, so all that can be dirty is one range,
+ * [flushed, tail), and a flush is one ranged write-out and one sync.
+ *
+ * Measured beside pwrite of the same bytes (varve-bench append): storing into
+ * the mapping saves the system call and takes half the time.
+ *
+ * The arena takes no locks. Its owner says what guards the tail; the mapping's
+ * bytes may be filled by several threads, each its own range. Counters are
+ * atomic and may be read at any time.
+ */
+#ifndef VARVE_BASE_ARENA_H
+#define VARVE_BASE_ARENA_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* What the arena's bytes are for. */
+enum arena_purpose {
+	ARENA_FRAMING,          /* file header, batch and entry headers */
+	ARENA_ATTR,             /* attributes and floors */
+	ARENA_NAME,             /* directory entries */
+	ARENA_IMAGE,            /* whole pages */
+	ARENA_PATCH,            /* changed ranges of pages */
+	ARENA_PURPOSE_COUNT,
+};
+
+struct arena {
+	int fd;                         /* owned */
+	uint8_t *base;                  /* mapping of the whole file */
+	uint64_t capacity_bytes;        /* size of file and mapping */
+	_Atomic uint64_t flushed_bytes; /* below this all is on disk; written by the flusher alone */
+	_Atomic uint64_t held_bytes[ARENA_PURPOSE_COUNT];
+};
+
+/* Make the file @name of @capacity_bytes (a multiple of 4096), reserved and
+ * mapped; not yet synced. 0; -ENOSPC: the disk has no such room; -errno. The
+ * file is removed again on failure. */
+int arena_create(struct arena *arena, int dir_fd, const char *name, uint64_t capacity_bytes);
+
+/* Map what is there, to be read only unless @writable. -EUCLEAN: the size
+ * of the file is not a positive multiple of 4096. */
+int arena_open(struct arena *arena, int dir_fd, const char *name, bool writable);
+
+/* Make everything from @tail_bytes on zeros; it stays reserved. Only while nothing
+ * else uses the arena. -errno. */
+int arena_clear_tail(struct arena *arena, uint64_t tail_bytes);
+
+/* Make [flushed, @tail_bytes) durable. One caller at a time. -errno: what was
+ * dirty may be lost; do not try again. */
+int arena_flush(struct arena *arena, uint64_t tail_bytes);
+
+/* Note that @bytes more are held for @purpose. */
+static inline void arena_account(struct arena *arena, enum arena_purpose purpose, uint64_t bytes)
+{
+	atomic_fetch_add_explicit(&arena->held_bytes[purpose], bytes, memory_order_relaxed);
+}
+
+void arena_close(struct arena *arena);
+
+#endif

@@ -1,0 +1,207 @@
+/*
+ * Commit: lease, fill, publish.
+ *
+ * The lease is taken under commit_lock and gives the batch its LSN; filling
+ * (the copy and the checksums) goes on beside other writers; publication is in
+ * LSN order. A commit returns only once it is published, so a killed process
+ * can't lose an acknowledged batch behind one that was never finished, and
+ * whoever is told of an LSN can read it.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "engine_internal.h"
+
+/* The part of the layer file that must be left when a spare is asked for. */
+#define SPARE_AHEAD_DIVISOR 2u
+
+static bool open_layer_is_half_full(const struct open_layer *layer)
+{
+	return layer->leased_tail > layer->arena.capacity_bytes / SPARE_AHEAD_DIVISOR;
+}
+
+/* Wait until the background tried to make a spare. commit_lock is held. 0: look
+ * again; -errno of the attempt. */
+static int wait_for_spare(struct engine *engine)
+{
+	uint64_t tries = engine->spare_tries;
+
+	engine->spare_wanted = true;
+	pthread_cond_signal(&engine->work);
+	while (!engine->spare && engine->spare_tries == tries && !atomic_load(&engine->failed))
+		pthread_cond_wait(&engine->turn, &engine->commit_lock);
+	if (engine->spare)
+		return 0;
+	return atomic_load(&engine->failed) ? -EROFS : engine->spare_error;
+}
+
+/* Leases out must end before the chain that the next layer begins with is known.
+ * commit_lock is held. */
+static void wait_for_leases(struct engine *engine)
+{
+	engine->flipping = true;
+	while (engine->open->lease_count)
+		pthread_cond_wait(&engine->turn, &engine->commit_lock);
+	engine->flipping = false;
+	pthread_cond_broadcast(&engine->turn);
+}
+
+int engine_flip(struct engine *engine)
+{
+	struct open_layer *before = engine->open;
+	struct open_layer *spare;
+	int err;
+
+	if (engine->flipping) {
+		pthread_cond_wait(&engine->turn, &engine->commit_lock);
+		return 0;
+	}
+	if (!engine->spare)
+		return wait_for_spare(engine);
+	if (engine->frozen_count == FROZEN_MAX) {
+		pthread_cond_wait(&engine->turn, &engine->commit_lock);
+		return atomic_load(&engine->failed) ? -EROFS : 0;
+	}
+	if (before) {
+		wait_for_leases(engine);
+		/* The spare can't have gone: only a flip takes it. */
+		assert(engine->open == before && engine->spare);
+	}
+	spare = engine->spare;
+	open_layer_start(spare, before ? open_layer_end(before) : lsn_make(0),
+			 before ? before->chain : engine->store.seed);
+	err = layer_maps_append(&engine->maps, &spare->base);
+	if (err) {
+		/* Started but never seen: start it again when memory is back. */
+		spare->started = false;
+		return err;
+	}
+	if (before)
+		engine->frozen[engine->frozen_count++] = before;
+	engine->open = spare;
+	engine->open_since_ns = 0;
+	engine->spare = NULL;
+	pthread_cond_signal(&engine->work);
+	return 0;
+}
+
+/* commit_lock is held, it is this lease's turn. */
+static void publish(struct engine *engine, struct lease *lease, struct batch_entry *entries,
+		    size_t count)
+{
+	lease_publish(lease, entries, count);
+	atomic_store_explicit(&engine->newest, lease->lsn.value, memory_order_release);
+	if (!atomic_load_explicit(&engine->oldest, memory_order_relaxed))
+		atomic_store_explicit(&engine->oldest, lease->lsn.value, memory_order_release);
+	if (!engine->open_since_ns)
+		engine->open_since_ns = engine_clock_ns();
+}
+
+/* Lease from the open layer, flipping as often as needed. commit_lock is held. */
+static int lease_somewhere(struct engine *engine, size_t size_bytes, size_t count,
+			   int64_t time_ns, struct lease *lease_out)
+{
+	for (;;) {
+		int err = 1;
+
+		if (atomic_load(&engine->failed) || engine->options.read_only)
+			return -EROFS;
+		if (engine->flipping) {
+			pthread_cond_wait(&engine->turn, &engine->commit_lock);
+			continue;
+		}
+		if (engine->open)
+			err = open_layer_lease(engine->open, size_bytes, count, time_ns,
+					       lease_out);
+		if (err <= 0)
+			return err;
+		/* What fits no empty layer would flip for ever. */
+		if (engine->open && engine->open->leased_tail == LAYER_HEADER_BYTES)
+			return -EFBIG;
+		err = engine_flip(engine);
+		if (err)
+			return err;
+	}
+}
+
+static void wait_for_turn(struct engine *engine, const struct lease *lease)
+{
+	uint64_t start = lease->lsn.value - lease->size_bytes;
+
+	while (atomic_load_explicit(&engine->newest, memory_order_relaxed) != start)
+		pthread_cond_wait(&engine->turn, &engine->commit_lock);
+}
+
+/* Mark the new life before its first batch, so that nothing a former life left
+ * beyond the end can ever chain to what follows. commit_lock is held. Two first
+ * commits at once may both come here, if a flip releases the lock: a second mark
+ * does no harm. */
+static int mark_new_life(struct engine *engine, int64_t time_ns)
+{
+	uint8_t nonce[BATCH_NONCE_BYTES];
+	struct lease lease;
+	int err;
+
+	if (getrandom(nonce, sizeof(nonce), 0) != sizeof(nonce))
+		return -EIO;
+	err = lease_somewhere(engine, BATCH_OPENED_BYTES, 0, time_ns, &lease);
+	if (err)
+		return err;
+	wait_for_turn(engine, &lease);
+	lease_fill_opened(&lease, nonce, lsn_make(atomic_load(&engine->durable)));
+	publish(engine, &lease, NULL, 0);
+	engine->new_life = false;
+	pthread_cond_broadcast(&engine->turn);
+	return 0;
+}
+
+static void note_ino(struct engine *engine, const struct batch_entry *entries, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (entries[i].key.ino >= atomic_load_explicit(&engine->ino_next,
+							       memory_order_relaxed))
+			atomic_store_explicit(&engine->ino_next, entries[i].key.ino + 1,
+					      memory_order_relaxed);
+}
+
+int engine_commit(struct engine *engine, struct batch_entry *entries, size_t count,
+		  int64_t time_ns, struct lsn *lsn_out)
+{
+	size_t size_bytes = batch_size(entries, count);
+	struct lease lease;
+	int err = 0;
+
+	*lsn_out = lsn_make(0);
+	if (!size_bytes)
+		return -EFBIG;
+	pthread_mutex_lock(&engine->commit_lock);
+	if (engine->new_life)
+		err = mark_new_life(engine, time_ns);
+	if (!err)
+		err = lease_somewhere(engine, size_bytes, count, time_ns, &lease);
+	if (!err && !engine->spare && !engine->spare_wanted &&
+	    open_layer_is_half_full(engine->open)) {
+		engine->spare_wanted = true;
+		pthread_cond_signal(&engine->work);
+	}
+	pthread_mutex_unlock(&engine->commit_lock);
+	if (err)
+		return err;
+
+	lease_fill(&lease, entries, count,
+		   lsn_make(atomic_load_explicit(&engine->durable, memory_order_acquire)));
+
+	pthread_mutex_lock(&engine->commit_lock);
+	wait_for_turn(engine, &lease);
+	publish(engine, &lease, entries, count);
+	note_ino(engine, entries, count);
+	/* Others may wait for their turn, or for the last lease to end. */
+	if (engine->flipping || lease.layer->lease_count)
+		pthread_cond_broadcast(&engine->turn);
+	pthread_mutex_unlock(&engine->commit_lock);
+	atomic_fetch_add_explicit(&engine->commit_count, 1, memory_order_relaxed);
+	*lsn_out = lease.lsn;
+	return 0;
+}

@@ -1,0 +1,259 @@
+/*
+ * Engine: opening, closing, numbers. See engine.h and engine_internal.h.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "engine_internal.h"
+#include "io.h"
+
+#define LAYERS_NAME "layers"
+#define LAYER_SIZE_DEFAULT (UINT64_C(64) << 20)
+#define FREEZE_AGE_DEFAULT_NS (UINT64_C(3600) * 1000000000)
+#define CACHE_SIZE_DEFAULT (UINT64_C(64) << 20)
+
+int64_t engine_clock_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+void engine_fail(struct engine *engine, int err, const char *what)
+{
+	int none = 0;
+
+	if (atomic_compare_exchange_strong(&engine->failed, &none, err))
+		log_line("%s: %s; the store takes no more writes until it is mounted again",
+			 what, strerror(-err));
+}
+
+int engine_create(int dir_fd, uint32_t page_size_bytes)
+{
+	if (mkdirat(dir_fd, LAYERS_NAME, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	/* The manifest comes last: a directory with one is a store. */
+	return manifest_create(dir_fd, page_size_bytes);
+}
+
+static struct engine_options options_complete(const struct engine_options *options)
+{
+	struct engine_options o = *options;
+
+	if (!o.layer_size_bytes)
+		o.layer_size_bytes = LAYER_SIZE_DEFAULT;
+	if (!o.freeze_age_ns)
+		o.freeze_age_ns = FREEZE_AGE_DEFAULT_NS;
+	if (!o.cache_size_bytes)
+		o.cache_size_bytes = CACHE_SIZE_DEFAULT;
+	if (o.layer_size_bytes < LAYER_SIZE_MIN)
+		o.layer_size_bytes = LAYER_SIZE_MIN;
+	if (o.layer_size_bytes > LAYER_SIZE_MAX)
+		o.layer_size_bytes = LAYER_SIZE_MAX;
+	o.layer_size_bytes &= ~UINT64_C(4095);
+	return o;
+}
+
+static void engine_init_locks(struct engine *engine)
+{
+	pthread_condattr_t monotonic;
+
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_mutex_init(&engine->sync_lock, NULL);
+	pthread_mutex_init(&engine->commit_lock, NULL);
+	pthread_cond_init(&engine->turn, NULL);
+	pthread_cond_init(&engine->work, &monotonic);
+	pthread_cond_init(&engine->sealed, NULL);
+	pthread_condattr_destroy(&monotonic);
+}
+
+static void free_layer(struct layer *layer)
+{
+	if (layer->kind == LAYER_OPEN)
+		open_layer_close((struct open_layer *)layer);
+	else
+		sealed_layer_close((struct sealed_layer *)layer);
+}
+
+/* The background has stopped and no reader is left. */
+static void engine_free(struct engine *engine)
+{
+	struct layer_map *map = atomic_load(&engine->maps.current);
+
+	for (uint32_t i = 0; map && i < map->count; i++)
+		free_layer(map->layers[i]);
+	guard_barrier();
+	layer_maps_destroy(&engine->maps);
+	open_layer_close(engine->spare);
+	block_cache_free(engine->cache);
+	manifest_close(&engine->manifest);
+	io_close(engine->layers_fd);
+	pthread_mutex_destroy(&engine->sync_lock);
+	pthread_mutex_destroy(&engine->commit_lock);
+	pthread_cond_destroy(&engine->turn);
+	pthread_cond_destroy(&engine->work);
+	pthread_cond_destroy(&engine->sealed);
+	free(engine);
+}
+
+int engine_open(int dir_fd, const struct engine_options *options, struct report *report,
+		struct engine **engine_out)
+{
+	struct engine *engine = calloc(1, sizeof(*engine));
+	int err;
+
+	*engine_out = NULL;
+	if (!engine)
+		return report_set(report, -ENOMEM, "not enough memory to open the store");
+	engine->dir_fd = dir_fd;
+	engine->layers_fd = -1;
+	engine->manifest.fd = -1;
+	engine->options = options_complete(options);
+	engine->next_layer_id = 1;
+	engine_init_locks(engine);
+	err = manifest_open(&engine->manifest, dir_fd, !options->read_only, report);
+	if (err)
+		goto out;
+	engine->store = engine->manifest.store;
+	err = io_open(dir_fd, LAYERS_NAME, O_RDONLY | O_DIRECTORY, 0, &engine->layers_fd);
+	if (err) {
+		report_set(report, err, "the directory 'layers' of the store: %s: restore it from "
+			   "a backup of the store", strerror(-err));
+		goto out;
+	}
+	err = block_cache_create(engine->options.cache_size_bytes, &engine->cache);
+	if (!err)
+		err = layer_maps_init(&engine->maps);
+	if (!err)
+		err = engine_recover(engine, report);
+	if (!err && !options->read_only) {
+		err = -pthread_create(&engine->background, NULL, background_main, engine);
+		engine->background_runs = !err;
+	}
+	if (err)
+		goto out;
+	*engine_out = engine;
+	engine = NULL;
+out:
+	if (engine) {
+		if (report && !report->text[0])
+			report_set(report, err, "can't recover the store: %s", strerror(-err));
+		engine_free(engine);
+	}
+	return err;
+}
+
+static void stop_background(struct engine *engine)
+{
+	pthread_mutex_lock(&engine->commit_lock);
+	engine->stopping = true;
+	pthread_cond_signal(&engine->work);
+	pthread_mutex_unlock(&engine->commit_lock);
+	if (engine->background_runs)
+		pthread_join(engine->background, NULL);
+}
+
+int engine_close(struct engine *engine)
+{
+	struct lsn durable;
+	int err = 0;
+
+	if (!engine)
+		return 0;
+	stop_background(engine);
+	if (!engine->options.read_only) {
+		err = engine_sync(engine, &durable);
+		if (!err && durable.value > engine->manifest.durable.value)
+			err = manifest_durable(&engine->manifest, durable);
+		/* Without room for the mark the store is as safe as after a kill. */
+		if (err == -ENOSPC)
+			err = 0;
+	}
+	engine_free(engine);
+	return err;
+}
+
+uint32_t engine_page_size(const struct engine *engine)
+{
+	return engine->store.page_size_bytes;
+}
+
+const struct store_identity *engine_identity(const struct engine *engine)
+{
+	return &engine->store;
+}
+
+struct lsn engine_newest(const struct engine *engine)
+{
+	return lsn_make(atomic_load_explicit(&engine->newest, memory_order_acquire));
+}
+
+struct lsn engine_oldest(const struct engine *engine)
+{
+	return lsn_make(atomic_load_explicit(&engine->oldest, memory_order_acquire));
+}
+
+uint64_t engine_ino_next(const struct engine *engine)
+{
+	return atomic_load_explicit(&engine->ino_next, memory_order_relaxed);
+}
+
+/* commit_lock is held. */
+static void usage_of_open_layer(const struct open_layer *layer, struct engine_usage *usage)
+{
+	uint64_t tail = atomic_load(&layer->tail);
+	uint64_t flushed = atomic_load(&layer->arena.flushed_bytes);
+
+	usage->arena_capacity_bytes += layer->arena.capacity_bytes;
+	usage->arena_used_bytes += tail;
+	usage->arena_dirty_bytes += tail > flushed ? tail - flushed : 0;
+	for (unsigned i = 0; i < ARENA_PURPOSE_COUNT; i++)
+		usage->arena_held_bytes[i] += atomic_load(&layer->arena.held_bytes[i]);
+	usage->index_bytes += version_index_memory_bytes(layer->index);
+	usage->version_count += version_index_version_count(layer->index);
+}
+
+void engine_usage_get(struct engine *engine, struct engine_usage *usage_out)
+{
+	struct layer_guard guard;
+
+	_Static_assert(sizeof(usage_out->arena_held_bytes) / sizeof(uint64_t) ==
+			       ARENA_PURPOSE_COUNT,
+		       "one counter a purpose");
+	memset(usage_out, 0, sizeof(*usage_out));
+	usage_out->read_only = engine->options.read_only || atomic_load(&engine->failed);
+	usage_out->oldest = engine_oldest(engine);
+	usage_out->newest = engine_newest(engine);
+	usage_out->durable = lsn_make(atomic_load(&engine->durable));
+	usage_out->cache_bytes = block_cache_bytes(engine->cache);
+	usage_out->commit_count = atomic_load(&engine->commit_count);
+	usage_out->sync_count = atomic_load(&engine->sync_count);
+	usage_out->flush_count = atomic_load(&engine->flush_count);
+	/* Append-only arenas: one range, the tail, a flush. */
+	usage_out->flush_range_count = usage_out->flush_count;
+	usage_out->flush_bytes = atomic_load(&engine->flush_bytes);
+	usage_out->freeze_count = atomic_load(&engine->freeze_count);
+	layer_guard_take(&guard, &engine->maps);
+	for (uint32_t i = 0; i < guard.map->count; i++) {
+		struct layer *layer = guard.map->layers[i];
+
+		if (layer->kind != LAYER_SEALED)
+			continue;
+		usage_out->layer_count++;
+		usage_out->sealed_bytes += sealed_layer_file_bytes((struct sealed_layer *)layer);
+	}
+	layer_guard_drop(&guard);
+	pthread_mutex_lock(&engine->commit_lock);
+	for (uint32_t i = 0; i < engine->frozen_count; i++)
+		usage_of_open_layer(engine->frozen[i], usage_out);
+	if (engine->open)
+		usage_of_open_layer(engine->open, usage_out);
+	pthread_mutex_unlock(&engine->commit_lock);
+}

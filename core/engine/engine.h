@@ -1,0 +1,122 @@
+/*
+ * Engine: one history of versions by key. Commits batches, reads any key at any
+ * LSN, makes durable, freezes and seals in the background, recovers at open.
+ *
+ * It knows keys and values; what they mean is the store's business.
+ *
+ * Threads: any call from any thread but engine_close, which must be the last.
+ * Order of locks: sync_lock, then commit_lock (engine_internal.h). Readers take
+ * neither; they hold a guard, which also keeps what version structs point to.
+ *
+ * After a failed sync or a failed write to the manifest the engine takes no more
+ * commits (-EROFS) until it is opened again.
+ */
+#ifndef VARVE_ENGINE_ENGINE_H
+#define VARVE_ENGINE_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "batch.h"
+#include "layer_map.h"
+#include "lsn.h"
+#include "report.h"
+
+struct engine;
+
+struct engine_options {
+	bool read_only;
+	uint64_t layer_size_bytes;      /* of a new open layer's file; rounded to 4096, kept in limits */
+	uint64_t freeze_age_ns;         /* an open layer that holds something freezes at this age */
+	uint64_t cache_size_bytes;
+};
+
+/* Make an empty engine in the empty directory @dir_fd; durable. -EEXIST; -errno. */
+int engine_create(int dir_fd, uint32_t page_size_bytes);
+
+/* Recover and start. @dir_fd stays the caller's and must outlive the engine.
+ * 0; -errno as store_open's, with @report. */
+int engine_open(int dir_fd, const struct engine_options *options, struct report *report,
+		struct engine **engine_out);
+
+/* Sync, note what is durable, stop the background, free. 0 or the sync's -errno. */
+int engine_close(struct engine *engine);
+
+uint32_t engine_page_size(const struct engine *engine);
+const struct store_identity *engine_identity(const struct engine *engine);
+
+/* The newest LSN that can be read; 0 before the first commit. */
+struct lsn engine_newest(const struct engine *engine);
+/* The oldest; 0 before the first commit. */
+struct lsn engine_oldest(const struct engine *engine);
+/* Above every inode number in any key. */
+uint64_t engine_ino_next(const struct engine *engine);
+
+/*
+ * Append one batch: whole, visible at its LSN and in the kernel's hands when this
+ * returns. No key may be in it twice. Entries' payload_at and checksum are set.
+ * 0 and *lsn_out; -ENOSPC; -EROFS; -EFBIG: it fits no layer; -ENOMEM; -errno.
+ */
+int engine_commit(struct engine *engine, struct batch_entry *entries, size_t count,
+		  int64_t time_ns, struct lsn *lsn_out);
+
+/* Make everything up to now durable. 0 and *lsn_out; -errno. */
+int engine_sync(struct engine *engine, struct lsn *lsn_out);
+
+/* Freeze the open layer, if it holds anything, and wait until it is sealed. */
+int engine_freeze(struct engine *engine);
+
+/* ---- reading: under a guard ---- */
+
+/* Pin the layers there are. Returns the newest LSN, which they cover. An LSN learnt
+ * before the guard was taken is covered too; one learnt later may not be. */
+struct lsn engine_guard_take(struct engine *engine, struct layer_guard *guard);
+
+/* The newest version of @key at or below @lsn. 0; 1: none; -errno. */
+int engine_find(const struct layer_guard *guard, struct key key, struct lsn lsn,
+		struct version *version_out);
+
+/*
+ * The value of @version, with what lies below it, in @value (@room_bytes; zeros
+ * beyond the value). *size_out is the value's length: of an image its own, of a
+ * patched one @room_bytes. 0; 1: a tombstone; -EBADMSG; -EUCLEAN; -errno.
+ */
+int engine_load(const struct layer_guard *guard, const struct version *version, void *value,
+		size_t room_bytes, size_t *size_out);
+
+/* Find the pages [@first, @first + @count) of @ino; a slot's form is 0 where there
+ * is none. Each layer is visited once. 0 or -errno. */
+int engine_find_pages(const struct layer_guard *guard, uint64_t ino, uint64_t first,
+		      uint32_t count, struct lsn lsn, struct version *versions_out);
+
+/* Load pages found so into @pages (@count pages); holes and tombstones become zeros.
+ * Neighbours in a file are fetched by one read. 0 or -errno. */
+int engine_load_pages(const struct layer_guard *guard, const struct version *versions,
+		      uint32_t count, size_t page_bytes, uint8_t *pages);
+
+/* Each name key of directory @ino, at any LSN, index >= @from, in any order, perhaps
+ * more than once. Stops at a result that is not 0 and returns it. */
+int engine_each_name(const struct layer_guard *guard, uint64_t ino, uint64_t from,
+		     layer_key_fn *fn, void *context);
+
+/* Each version of each key of inode @ino, in any order. As above. */
+int engine_each_version(const struct layer_guard *guard, uint64_t ino, layer_version_fn *fn,
+			void *context);
+
+/* ---- numbers ---- */
+
+struct engine_usage {
+	bool read_only;
+	struct lsn oldest, newest, durable;
+	uint64_t layer_count, sealed_bytes;
+	uint64_t arena_capacity_bytes, arena_used_bytes, arena_dirty_bytes;
+	uint64_t arena_held_bytes[5];           /* by enum arena_purpose */
+	uint64_t index_bytes, cache_bytes, version_count;
+	uint64_t commit_count, sync_count, flush_count, flush_range_count, flush_bytes;
+	uint64_t freeze_count;
+};
+
+void engine_usage_get(struct engine *engine, struct engine_usage *usage_out);
+
+#endif

@@ -1,0 +1,83 @@
+/*
+ * Engine, inside: what commit.c, flush.c, freeze.c, recover.c and read.c share.
+ *
+ * Two locks. sync_lock is held by the one thread that flushes, across the disk
+ * sync: that is how syncs that come meanwhile gather into the next one.
+ * commit_lock guards everything below it in struct engine that is not atomic or
+ * constant, and is never held across disk I/O.
+ */
+#ifndef VARVE_ENGINE_INTERNAL_H
+#define VARVE_ENGINE_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "engine.h"
+#include "manifest.h"
+#include "open_layer.h"
+#include "sealed_layer.h"
+
+#define FROZEN_MAX 8u           /* frozen layers that wait for sealing before writers must */
+
+struct engine {
+	/* constant after engine_open */
+	int dir_fd, layers_fd;
+	struct store_identity store;
+	struct engine_options options;
+	struct block_cache *cache;
+	pthread_t background;
+	bool background_runs;
+
+	struct layer_maps maps;         /* published by the background, and by whoever flips, under commit_lock */
+	_Atomic uint64_t newest;        /* stored under commit_lock, release */
+	_Atomic uint64_t durable;       /* stored under sync_lock, release */
+	_Atomic uint64_t oldest;        /* stored under commit_lock */
+	_Atomic uint64_t ino_next;
+	_Atomic int failed;             /* errno that made the engine read-only; 0: none */
+	_Atomic uint64_t commit_count, sync_count, flush_count, flush_bytes, freeze_count;
+
+	pthread_mutex_t sync_lock;
+
+	pthread_mutex_t commit_lock;
+	pthread_cond_t turn;            /* a batch was published, or a spare came or can't come */
+	pthread_cond_t work;            /* wakes the background */
+	pthread_cond_t sealed;          /* a layer was sealed, or can't be */
+	struct open_layer *open;        /* takes leases; NULL until the first commit of an empty store */
+	struct open_layer *spare;       /* NULL: none yet */
+	struct open_layer *frozen[FROZEN_MAX];  /* oldest first, waiting to be sealed */
+	uint32_t frozen_count;
+	bool flipping;                  /* a writer waits for the open layer's leases to end */
+	bool spare_wanted;
+	bool freeze_wanted;             /* by engine_freeze or age */
+	bool new_life;                  /* the first commit must mark a new life */
+	bool stopping;
+	uint64_t spare_tries;           /* attempts to make a spare that ended */
+	int spare_error;                /* of the last attempt */
+	int seal_error;                 /* of the last attempt to seal */
+	uint64_t next_layer_id;
+	struct manifest manifest;       /* used by the background, and at open and close */
+	int64_t open_since_ns;          /* CLOCK_MONOTONIC when the open layer got its first batch; 0: empty */
+};
+
+/* Take no more commits, and say why, once. Any thread. */
+void engine_fail(struct engine *engine, int err, const char *what);
+
+int64_t engine_clock_ns(void);          /* CLOCK_MONOTONIC */
+
+/* commit.c */
+/* Put the spare in the place of the open layer, which becomes frozen. commit_lock is
+ * held and may be released meanwhile. 0: flipped, or the open layer changed; -errno. */
+int engine_flip(struct engine *engine);
+
+/* flush.c */
+int flush_up_to_now(struct engine *engine, struct lsn *lsn_out);
+
+/* freeze.c */
+void *background_main(void *engine);
+/* Make a spare now. For engine_open. 0 or -errno. */
+int spare_make(struct engine *engine, struct open_layer **spare_out);
+
+/* recover.c */
+int engine_recover(struct engine *engine, struct report *report);
+
+#endif

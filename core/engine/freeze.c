@@ -1,0 +1,239 @@
+/*
+ * Freeze: the background thread. It makes spares ahead of need, flips a layer
+ * that is old, and seals what is frozen, so that writers wait for none of it
+ * unless it can't keep up.
+ *
+ * A spare: file reserved and synced, directory synced, named in the manifest,
+ * and only then used. A sealed layer: flushed, index and footer added, synced,
+ * named as sealed, opened from disk, and only then put in the map.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+#include <time.h>
+
+#include "engine_internal.h"
+#include "io.h"
+
+#define RETRY_NS 1000000000     /* after a failure that may pass, and between looks at the age */
+
+/* On a disk that is nearly full a smaller layer is better than none. */
+static int spare_create(struct engine *engine, uint64_t layer_id, struct open_layer **spare_out)
+{
+	uint64_t size_bytes = engine->options.layer_size_bytes;
+	int err;
+
+	for (;;) {
+		err = open_layer_create(engine->layers_fd, layer_id, size_bytes, &engine->store,
+					spare_out);
+		if (err != -ENOSPC && err != -EDQUOT && err != -EFBIG)
+			return err;
+		if (size_bytes == LAYER_SIZE_MIN)
+			return -ENOSPC;
+		size_bytes = size_bytes / 2 & ~UINT64_C(4095);
+		if (size_bytes < LAYER_SIZE_MIN)
+			size_bytes = LAYER_SIZE_MIN;
+	}
+}
+
+int spare_make(struct engine *engine, struct open_layer **spare_out)
+{
+	uint64_t layer_id = engine->next_layer_id;
+	struct open_layer *spare = NULL;
+	char name[LAYER_NAME_BYTES];
+	int err;
+
+	*spare_out = NULL;
+	err = spare_create(engine, layer_id, &spare);
+	if (err)
+		return err;
+	err = io_sync_dir(engine->layers_fd);
+	if (!err)
+		err = manifest_layer_opened(&engine->manifest, layer_id);
+	if (err) {
+		open_layer_close(spare);
+		layer_name(layer_id, name);
+		/* After a failed write the manifest may name it: then it stays. */
+		if (!engine->manifest.broken)
+			io_unlink(engine->layers_fd, name);
+		else
+			engine_fail(engine, err, "the manifest could not be written");
+		return err;
+	}
+	engine->next_layer_id++;
+	*spare_out = spare;
+	return 0;
+}
+
+/* commit_lock is held; released while the file is made. */
+static void make_wanted_spare(struct engine *engine)
+{
+	struct open_layer *spare;
+	int err;
+
+	pthread_mutex_unlock(&engine->commit_lock);
+	err = spare_make(engine, &spare);
+	pthread_mutex_lock(&engine->commit_lock);
+	engine->spare = spare;
+	engine->spare_wanted = false;
+	engine->spare_error = err;
+	engine->spare_tries++;
+	pthread_cond_broadcast(&engine->turn);
+}
+
+static void free_open_layer(struct guard_garbage *garbage)
+{
+	open_layer_close((struct open_layer *)((char *)garbage -
+					       offsetof(struct layer, garbage)));
+}
+
+/* Everything of sealing that touches the disk. No lock is held. */
+static int seal_on_disk(struct engine *engine, struct open_layer *layer,
+			struct sealed_layer **sealed_out)
+{
+	struct manifest_layer entry = { .layer_id = layer->base.id, .sealed = true };
+	struct layer_footer footer;
+	int err;
+
+	*sealed_out = NULL;
+	err = open_layer_seal(layer, &footer);
+	if (err)
+		return err;
+	entry.start = footer.start;
+	entry.end = footer.end;
+	entry.chain_end = footer.chain_end;
+	entry.file_bytes = ((uint64_t)footer.footer_block + 1) * LAYER_BLOCK_BYTES;
+	err = manifest_layer_sealed(&engine->manifest, &entry);
+	if (err)
+		return err;
+	return sealed_layer_open(engine->layers_fd, layer->base.id, &engine->store, engine->cache,
+				 sealed_out);
+}
+
+/* commit_lock is held; released meanwhile. 0 or -errno. */
+static int seal_oldest(struct engine *engine)
+{
+	struct open_layer *layer = engine->frozen[0];
+	struct sealed_layer *sealed;
+	int err;
+
+	pthread_mutex_unlock(&engine->commit_lock);
+	err = seal_on_disk(engine, layer, &sealed);
+	pthread_mutex_lock(&engine->commit_lock);
+	if (!err)
+		err = layer_maps_replace(&engine->maps, &layer->base, sealed_layer_base(sealed));
+	engine->seal_error = err;
+	if (!err) {
+		engine->frozen_count--;
+		memmove(engine->frozen, engine->frozen + 1,
+			engine->frozen_count * sizeof(engine->frozen[0]));
+		guard_free_later(&layer->base.garbage, free_open_layer);
+		atomic_fetch_add(&engine->freeze_count, 1);
+		pthread_cond_broadcast(&engine->turn);
+	}
+	pthread_cond_broadcast(&engine->sealed);
+	return err;
+}
+
+static bool open_layer_is_due(const struct engine *engine)
+{
+	if (!engine->open || !engine->open_since_ns)
+		return false;
+	return engine->freeze_wanted ||
+	       engine_clock_ns() - engine->open_since_ns >
+		       (int64_t)engine->options.freeze_age_ns;
+}
+
+static void wait_for_work(struct engine *engine)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += RETRY_NS % 1000000000;
+	until.tv_sec += RETRY_NS / 1000000000 + until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	pthread_cond_timedwait(&engine->work, &engine->commit_lock, &until);
+}
+
+/* Flip the open layer, which is due; make a spare first if there is none.
+ * commit_lock is held. False: it can't be done now. */
+static bool freeze_due_layer(struct engine *engine)
+{
+	const struct open_layer *before = engine->open;
+	int err = 0;
+
+	if (!engine->spare) {
+		make_wanted_spare(engine);
+		err = engine->spare_error;
+	} else {
+		err = engine_flip(engine);
+	}
+	if (engine->open != before)
+		engine->freeze_wanted = false;
+	if (err && engine->freeze_wanted) {
+		engine->freeze_wanted = false;
+		engine->seal_error = err;
+		pthread_cond_broadcast(&engine->sealed);
+	}
+	return !err;
+}
+
+/* Do one thing that is due. commit_lock is held. False: there was nothing. */
+static bool background_step(struct engine *engine)
+{
+	int err;
+
+	if (engine->spare_wanted && !engine->spare) {
+		make_wanted_spare(engine);
+		return true;
+	}
+	engine->spare_wanted = false;
+	if (open_layer_is_due(engine) && engine->frozen_count < FROZEN_MAX)
+		return freeze_due_layer(engine);
+	if (engine->frozen_count) {
+		err = seal_oldest(engine);
+		if (err && err != -ENOMEM && err != -ENOSPC) {
+			engine_fail(engine, err, "a layer could not be sealed");
+			pthread_cond_broadcast(&engine->turn);
+		}
+		return !err;
+	}
+	return false;
+}
+
+void *background_main(void *context)
+{
+	struct engine *engine = context;
+
+	pthread_mutex_lock(&engine->commit_lock);
+	while (!engine->stopping)
+		if (atomic_load(&engine->failed) || !background_step(engine))
+			wait_for_work(engine);
+	pthread_mutex_unlock(&engine->commit_lock);
+	return NULL;
+}
+
+int engine_freeze(struct engine *engine)
+{
+	uint64_t wanted;
+	int err = 0;
+
+	pthread_mutex_lock(&engine->commit_lock);
+	if (engine->options.read_only) {
+		pthread_mutex_unlock(&engine->commit_lock);
+		return -EROFS;
+	}
+	wanted = atomic_load(&engine->newest);
+	engine->freeze_wanted = true;
+	engine->seal_error = 0;
+	pthread_cond_signal(&engine->work);
+	/* Until the open layer begins at or behind what there was, and none is frozen. */
+	while (!err && (engine->frozen_count ||
+			(engine->open && engine->open->base.start.value < wanted))) {
+		pthread_cond_wait(&engine->sealed, &engine->commit_lock);
+		err = atomic_load(&engine->failed) ? -EROFS : engine->seal_error;
+	}
+	pthread_mutex_unlock(&engine->commit_lock);
+	return err;
+}

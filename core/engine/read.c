@@ -1,0 +1,220 @@
+/*
+ * Read: from (key, LSN) through the layers to bytes.
+ *
+ * Layers are visited from the newest that can hold the LSN to the oldest, up to
+ * the first that has the key. A patch leads on to the version before it, until
+ * one of weight 0, which stands alone.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+
+#include "engine_internal.h"
+#include "io.h"
+#include "patch.h"
+
+struct lsn engine_guard_take(struct engine *engine, struct layer_guard *guard)
+{
+	/* In this order: a layer is in the map before anything in it is published. */
+	struct lsn newest = engine_newest(engine);
+
+	layer_guard_take(guard, &engine->maps);
+	return newest;
+}
+
+int engine_find(const struct layer_guard *guard, struct key key, struct lsn lsn,
+		struct version *version_out)
+{
+	int err = 1;
+
+	version_out->form = 0;
+	for (uint32_t i = layer_map_reach(guard->map, lsn); i-- > 0 && err == 1;)
+		err = layer_find(guard->map->layers[i], key, lsn, version_out);
+	return err;
+}
+
+int engine_find_pages(const struct layer_guard *guard, uint64_t ino, uint64_t first,
+		      uint32_t count, struct lsn lsn, struct version *versions_out)
+{
+	uint32_t found = 0;
+	int err = 0;
+
+	memset(versions_out, 0, count * sizeof(*versions_out));
+	for (uint32_t i = layer_map_reach(guard->map, lsn); i-- > 0 && found < count && !err;)
+		err = layer_find_pages(guard->map->layers[i], ino, first, count, lsn, versions_out,
+				       &found);
+	return err;
+}
+
+/* The versions to be applied, newest first; the last stands alone. */
+struct version_chain {
+	struct version versions[VERSION_WEIGHT_MAX + 1];
+	uint32_t count;
+};
+
+static int chain_collect(const struct layer_guard *guard, const struct version *top,
+			 struct version_chain *chain)
+{
+	chain->versions[0] = *top;
+	chain->count = 1;
+	while (chain->versions[chain->count - 1].weight) {
+		const struct version *above = &chain->versions[chain->count - 1];
+		struct version *below = &chain->versions[chain->count];
+		int err = engine_find(guard, above->key, lsn_make(above->lsn.value - 1), below);
+
+		if (err < 0)
+			return err;
+		/* The weight falls with every step, so the chain ends. */
+		if (err == 1 || below->form == VERSION_TOMBSTONE || below->weight >= above->weight)
+			return -EUCLEAN;
+		chain->count++;
+	}
+	return 0;
+}
+
+static void log_bad_version(const struct version *version, int err)
+{
+	char name[LAYER_NAME_BYTES];
+
+	layer_name(version->layer->id, name);
+	log_line("layer file 'layers/%s': the version at LSN %llu of inode %llu, kind %u, index "
+		 "%llu can't be read: %s", name, (unsigned long long)version->lsn.value,
+		 (unsigned long long)version->key.ino, (unsigned)key_kind(version->key),
+		 (unsigned long long)key_index(version->key),
+		 err == -EBADMSG ? "its checksum is wrong" : strerror(-err));
+}
+
+static int chain_apply_one(const struct version *version, void *scratch, uint8_t *value,
+			   size_t room_bytes, size_t *size_out)
+{
+	const uint8_t *payload;
+	int err = version_load(version, scratch, &payload);
+
+	if (!err && version->form == VERSION_PATCH) {
+		err = patch_apply(payload, version->size_bytes, value, room_bytes);
+		*size_out = room_bytes;
+	} else if (!err) {
+		if (version->size_bytes > room_bytes) {
+			err = -EUCLEAN;
+		} else {
+			memcpy(value, payload, version->size_bytes);
+			*size_out = version->size_bytes;
+		}
+	}
+	if (err)
+		log_bad_version(version, err);
+	return err;
+}
+
+int engine_load(const struct layer_guard *guard, const struct version *version, void *value,
+		size_t room_bytes, size_t *size_out)
+{
+	struct version_chain chain;
+	uint32_t scratch_bytes = 0;
+	uint8_t *scratch;
+	int err;
+
+	*size_out = 0;
+	if (version->form == VERSION_TOMBSTONE)
+		return 1;
+	memset(value, 0, room_bytes);
+	err = chain_collect(guard, version, &chain);
+	if (err) {
+		log_bad_version(version, err);
+		return err;
+	}
+	for (uint32_t i = 0; i < chain.count; i++)
+		if (chain.versions[i].size_bytes > scratch_bytes)
+			scratch_bytes = chain.versions[i].size_bytes;
+	scratch = malloc(scratch_bytes + 1);
+	if (!scratch)
+		return -ENOMEM;
+	for (uint32_t i = chain.count; i-- > 0 && !err;)
+		err = chain_apply_one(&chain.versions[i], scratch, value, room_bytes, size_out);
+	free(scratch);
+	return err;
+}
+
+static bool is_plain_image(const struct version *version, size_t page_bytes)
+{
+	return version->form == VERSION_IMAGE && version->size_bytes == page_bytes;
+}
+
+/* How many whole images from @versions on lie back to back in one file. */
+static uint32_t run_length(const struct version *versions, uint32_t count, size_t page_bytes)
+{
+	uint32_t length = 1;
+
+	while (length < count && is_plain_image(&versions[length], page_bytes) &&
+	       versions[length].layer == versions[0].layer &&
+	       versions[length].offset == versions[length - 1].offset + page_bytes)
+		length++;
+	return length;
+}
+
+static int load_run(const struct version *versions, uint32_t length, size_t page_bytes,
+		    uint8_t *pages)
+{
+	int fd, err = 0;
+	const uint8_t *mapped = version_mapped(&versions[0], &fd);
+
+	if (mapped)
+		memcpy(pages, mapped, length * page_bytes);
+	else
+		err = io_read(fd, pages, length * page_bytes, versions[0].offset);
+	if (err)
+		log_bad_version(&versions[0], err);
+	/* What is checked is what is handed out. */
+	for (uint32_t i = 0; i < length && !err; i++) {
+		err = version_check(&versions[i], pages + i * page_bytes);
+		if (err)
+			log_bad_version(&versions[i], err);
+	}
+	return err;
+}
+
+int engine_load_pages(const struct layer_guard *guard, const struct version *versions,
+		      uint32_t count, size_t page_bytes, uint8_t *pages)
+{
+	uint32_t i = 0;
+	int err = 0;
+
+	while (i < count && !err) {
+		uint8_t *page = pages + i * page_bytes;
+		uint32_t length = 1;
+		size_t size;
+
+		if (!versions[i].form || versions[i].form == VERSION_TOMBSTONE) {
+			memset(page, 0, page_bytes);
+		} else if (is_plain_image(&versions[i], page_bytes)) {
+			length = run_length(versions + i, count - i, page_bytes);
+			err = load_run(versions + i, length, page_bytes, page);
+		} else {
+			err = engine_load(guard, &versions[i], page, page_bytes, &size);
+		}
+		i += length;
+	}
+	return err;
+}
+
+int engine_each_name(const struct layer_guard *guard, uint64_t ino, uint64_t from,
+		     layer_key_fn *fn, void *context)
+{
+	int err = 0;
+
+	for (uint32_t i = guard->map->count; i-- > 0 && !err;)
+		err = layer_each_name(guard->map->layers[i], ino, from, fn, context);
+	return err;
+}
+
+int engine_each_version(const struct layer_guard *guard, uint64_t ino, layer_version_fn *fn,
+			void *context)
+{
+	int err = 0;
+
+	for (uint32_t i = 0; i < guard->map->count && !err; i++)
+		err = layer_each_version(guard->map->layers[i], ino, fn, context);
+	return err;
+}

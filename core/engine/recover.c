@@ -1,0 +1,288 @@
+/*
+ * Recover: from the manifest and the layer files to a running engine.
+ *
+ * Sealed layers must be exactly what the manifest says. Then come the layers
+ * that were open, oldest first: each is read up to its first batch that is not
+ * whole. Where a layer ends early, what lies in the next does not follow and is
+ * dropped, unless anything that survived says it had been synced: that is damage,
+ * not the end of the history, and the store is not opened.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "codec.h"
+#include "engine_internal.h"
+#include "io.h"
+
+/* Where the history read so far ends. */
+struct recovery {
+	struct engine *engine;
+	struct report *report;
+	struct lsn end;
+	uint64_t chain;
+	struct lsn durable;             /* highest LSN that anything says had been synced */
+	char short_name[LAYER_NAME_BYTES];      /* the layer in which the history ends */
+};
+
+static int report_layer(struct recovery *recovery, int err, uint64_t layer_id)
+{
+	char name[LAYER_NAME_BYTES];
+	const char *what = strerror(-err);
+
+	layer_name(layer_id, name);
+	if (err == -EUCLEAN || err == -EBADMSG)
+		what = "damaged or cut short";
+	else if (err == -EXDEV)
+		what = "of another store";
+	else if (err == -EPROTONOSUPPORT)
+		what = "of a newer format: use a newer varve";
+	else if (err == -ENOENT)
+		what = "missing";
+	return report_set(recovery->report, err,
+			  "layer file 'layers/%s' is %s; nothing was changed: restore the file from a "
+			  "backup of the store", name, what);
+}
+
+static int recover_sealed(struct recovery *recovery, const struct manifest_layer *entry)
+{
+	struct engine *engine = recovery->engine;
+	const struct layer_footer *footer;
+	struct sealed_layer *layer;
+	int err;
+
+	err = sealed_layer_open(engine->layers_fd, entry->layer_id, &engine->store, engine->cache,
+				&layer);
+	if (err)
+		return report_layer(recovery, err, entry->layer_id);
+	footer = sealed_layer_footer(layer);
+	if (footer->start.value != recovery->end.value ||
+	    footer->end.value != entry->end.value || footer->chain_start != recovery->chain ||
+	    footer->chain_end != entry->chain_end)
+		err = -EUCLEAN;
+	else
+		err = layer_maps_append(&engine->maps, sealed_layer_base(layer));
+	if (err) {
+		sealed_layer_close(layer);
+		return report_layer(recovery, err, entry->layer_id);
+	}
+	recovery->end = footer->end;
+	recovery->chain = footer->chain_end;
+	recovery->durable = recovery->end;
+	if (footer->ino_max >= atomic_load(&engine->ino_next))
+		atomic_store(&engine->ino_next, footer->ino_max + 1);
+	return 0;
+}
+
+/* An open layer that goes on where the history ends becomes the open one; the one
+ * before it is frozen. */
+static int take_open_layer(struct recovery *recovery, struct open_layer *layer)
+{
+	struct engine *engine = recovery->engine;
+	int err;
+
+	if (engine->open && engine->frozen_count == FROZEN_MAX)
+		return -EUCLEAN;
+	err = layer_maps_append(&engine->maps, &layer->base);
+	if (err)
+		return err;
+	if (engine->open)
+		engine->frozen[engine->frozen_count++] = engine->open;
+	engine->open = layer;
+	recovery->end = open_layer_end(layer);
+	recovery->chain = layer->chain;
+	layer_name(layer->base.id, recovery->short_name);
+	if (layer->ino_max >= atomic_load(&engine->ino_next))
+		atomic_store(&engine->ino_next, layer->ino_max + 1);
+	return 0;
+}
+
+static int recover_open(struct recovery *recovery, const struct manifest_layer *entry)
+{
+	struct engine *engine = recovery->engine;
+	struct open_layer_recovery found;
+	struct open_layer *layer;
+	int err;
+
+	err = open_layer_recover(engine->layers_fd, entry->layer_id, &engine->store, recovery->end,
+				 recovery->chain, !engine->options.read_only, &layer, &found);
+	if (err)
+		return report_layer(recovery, err, entry->layer_id);
+	if (found.durable.value > recovery->durable.value)
+		recovery->durable = found.durable;
+	if (found.started) {
+		err = take_open_layer(recovery, layer);
+	} else if (!engine->spare) {
+		engine->spare = layer;
+	} else {
+		/* Two spares: the second is of no use; it is dropped at the next chance. */
+		open_layer_close(layer);
+	}
+	if (err) {
+		open_layer_close(layer);
+		return report_layer(recovery, err, entry->layer_id);
+	}
+	return 0;
+}
+
+static int recover_layers(struct recovery *recovery)
+{
+	const struct manifest *manifest = &recovery->engine->manifest;
+	int err = 0;
+
+	/* Sealed layers lie before open ones: they are sealed oldest first. */
+	for (uint32_t i = 0; i < manifest->layer_count && !err; i++)
+		if (manifest->layers[i].sealed)
+			err = recover_sealed(recovery, &manifest->layers[i]);
+	for (uint32_t i = 0; i < manifest->layer_count && !err; i++)
+		if (!manifest->layers[i].sealed)
+			err = recover_open(recovery, &manifest->layers[i]);
+	if (err)
+		return err;
+	if (manifest->durable.value > recovery->durable.value)
+		recovery->durable = manifest->durable;
+	if (recovery->end.value < recovery->durable.value)
+		return report_set(recovery->report, -EUCLEAN,
+				  "the history is damaged at LSN %" PRIu64 ", in layer file "
+				  "'layers/%s': %" PRIu64 " bytes behind it had been synced and can't "
+				  "be read; nothing was changed: restore the file from a backup of the "
+				  "store", recovery->end.value, recovery->short_name,
+				  recovery->durable.value - recovery->end.value);
+	return 0;
+}
+
+/* A layer file that the manifest doesn't name: 0: it holds nothing and may go; 1: it
+ * is none of ours; -EUCLEAN: it holds history. */
+static int judge_unnamed(struct engine *engine, const char *name)
+{
+	uint8_t bytes[LAYER_HEADER_BYTES + BATCH_HEADER_BYTES + BATCH_NONCE_BYTES];
+	struct layer_header header;
+	struct batch_view batch;
+	uint64_t size;
+	int fd, err;
+
+	if (io_open(engine->layers_fd, name, O_RDONLY, 0, &fd))
+		return 1;
+	err = io_size(fd, &size);
+	if (!err && size < sizeof(bytes)) {
+		io_close(fd);
+		return 0;
+	}
+	if (!err)
+		err = io_read(fd, bytes, sizeof(bytes), 0);
+	io_close(fd);
+	if (err)
+		return 1;
+	err = layer_header_decode(bytes, &engine->store, &header);
+	if (err)
+		return err == 1 ? 0 : 1;
+	/* A whole first batch needs more than these bytes; a plausible size will do. */
+	(void)batch_view_open(bytes + LAYER_HEADER_BYTES, sizeof(bytes) - LAYER_HEADER_BYTES,
+			      header.chain_start, &batch);
+	return batch.size_bytes ? -EUCLEAN : 0;
+}
+
+static int sweep_one(struct engine *engine, const char *name, struct report *report)
+{
+	uint64_t layer_id;
+	int verdict;
+
+	if (layer_name_parse(name, &layer_id) || manifest_find(&engine->manifest, layer_id))
+		return 0;
+	verdict = judge_unnamed(engine, name);
+	if (verdict < 0)
+		return report_set(report, verdict,
+				  "layer file 'layers/%s' holds history but the file 'manifest' does "
+				  "not name it: the manifest was cut short; nothing was changed: "
+				  "restore it from a backup of the store", name);
+	if (layer_id >= engine->next_layer_id)
+		engine->next_layer_id = layer_id + 1;
+	if (verdict == 0 && !engine->options.read_only)
+		return io_unlink(engine->layers_fd, name);
+	return 0;
+}
+
+/* Remove what an interrupted step left behind. */
+static int sweep(struct engine *engine, struct report *report)
+{
+	int fd = openat(engine->layers_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+	int err = 0;
+
+	if (!dir) {
+		err = -errno;
+		io_close(fd);
+		return err;
+	}
+	while (!err && (entry = readdir(dir)) != NULL)
+		err = sweep_one(engine, entry->d_name, report);
+	closedir(dir);
+	return err;
+}
+
+static int find_oldest(struct engine *engine)
+{
+	const struct layer_map *map = atomic_load(&engine->maps.current);
+	uint8_t header[BATCH_HEADER_BYTES];
+	struct get_cursor c = get_cursor(header, sizeof(header));
+	char name[LAYER_NAME_BYTES];
+	int fd, err;
+
+	if (atomic_load(&engine->newest) == 0)
+		return 0;
+	layer_name(map->layers[0]->id, name);
+	err = io_open(engine->layers_fd, name, O_RDONLY, 0, &fd);
+	if (!err)
+		err = io_read(fd, header, sizeof(header), LAYER_HEADER_BYTES);
+	io_close(fd);
+	get_u64(&c);
+	atomic_store(&engine->oldest, map->layers[0]->start.value + get_u32(&c));
+	return err;
+}
+
+/* What lies beyond the end is cut before anything is written there. */
+static int clear_tails(struct engine *engine)
+{
+	int err = 0;
+
+	if (engine->spare)
+		err = open_layer_clear_tail(engine->spare);
+	if (!err && engine->open)
+		err = open_layer_clear_tail(engine->open);
+	return err;
+}
+
+int engine_recover(struct engine *engine, struct report *report)
+{
+	struct recovery recovery = {
+		.engine = engine,
+		.report = report,
+		.chain = engine->store.seed,
+	};
+	int err = recover_layers(&recovery);
+
+	if (err)
+		return err;
+	for (uint32_t i = 0; i < engine->manifest.layer_count; i++)
+		if (engine->manifest.layers[i].layer_id >= engine->next_layer_id)
+			engine->next_layer_id = engine->manifest.layers[i].layer_id + 1;
+	atomic_store(&engine->newest, recovery.end.value);
+	atomic_store(&engine->durable, recovery.durable.value);
+	engine->new_life = recovery.end.value != 0;
+	if (engine->open)
+		engine->open_since_ns = engine_clock_ns();
+	err = sweep(engine, report);
+	if (!err)
+		err = find_oldest(engine);
+	if (!err && !engine->options.read_only)
+		err = clear_tails(engine);
+	if (!err && !engine->options.read_only)
+		err = manifest_tidy(&engine->manifest);
+	return err;
+}

@@ -1,0 +1,94 @@
+#include "layer.h"
+
+#include <errno.h>
+
+#include "checksum.h"
+#include "io.h"
+#include "open_layer.h"
+#include "sealed_layer.h"
+
+static struct open_layer *as_open(struct layer *layer)
+{
+	return (struct open_layer *)layer;
+}
+
+static struct sealed_layer *as_sealed(struct layer *layer)
+{
+	return (struct sealed_layer *)layer;
+}
+
+int layer_find(struct layer *layer, struct key key, struct lsn lsn, struct version *version_out)
+{
+	return layer->kind == LAYER_OPEN
+		       ? open_layer_find(as_open(layer), key, lsn, version_out)
+		       : sealed_layer_find(as_sealed(layer), key, lsn, version_out);
+}
+
+static void open_find_pages(struct open_layer *layer, uint64_t ino, uint64_t first,
+			    uint32_t count, struct lsn lsn, struct version *versions,
+			    uint32_t *found)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (!versions[i].form &&
+		    open_layer_find(layer, key_make(ino, KEY_PAGE, first + i), lsn,
+				    &versions[i]) == 0)
+			++*found;
+}
+
+int layer_find_pages(struct layer *layer, uint64_t ino, uint64_t first, uint32_t count,
+		     struct lsn lsn, struct version *versions, uint32_t *found)
+{
+	if (layer->kind == LAYER_SEALED)
+		return sealed_layer_find_pages(as_sealed(layer), ino, first, count, lsn, versions,
+					       found);
+	open_find_pages(as_open(layer), ino, first, count, lsn, versions, found);
+	return 0;
+}
+
+int layer_each_name(struct layer *layer, uint64_t ino, uint64_t from, layer_key_fn *fn,
+		    void *context)
+{
+	return layer->kind == LAYER_OPEN
+		       ? open_layer_each_name(as_open(layer), ino, from, fn, context)
+		       : sealed_layer_each_name(as_sealed(layer), ino, from, fn, context);
+}
+
+int layer_each_version(struct layer *layer, uint64_t ino, layer_version_fn *fn, void *context)
+{
+	return layer->kind == LAYER_OPEN
+		       ? open_layer_each_version(as_open(layer), ino, fn, context)
+		       : sealed_layer_each_version(as_sealed(layer), ino, fn, context);
+}
+
+const uint8_t *version_mapped(const struct version *version, int *fd_out)
+{
+	if (version->layer->kind == LAYER_OPEN) {
+		*fd_out = -1;
+		return as_open(version->layer)->arena.base + version->offset;
+	}
+	*fd_out = sealed_layer_fd(as_sealed(version->layer));
+	return NULL;
+}
+
+int version_check(const struct version *version, const uint8_t *payload)
+{
+	uint64_t seed = checksum_version_seed(version->layer->store->seed, version->key,
+					      version->lsn, version->form, version->weight);
+
+	return checksum(payload, version->size_bytes, seed) == version->checksum ? 0 : -EBADMSG;
+}
+
+int version_load(const struct version *version, void *scratch, const uint8_t **payload_out)
+{
+	int fd, err = 0;
+	const uint8_t *payload = version_mapped(version, &fd);
+
+	if (!payload) {
+		err = io_read(fd, scratch, version->size_bytes, version->offset);
+		payload = scratch;
+	}
+	if (!err)
+		err = version_check(version, payload);
+	*payload_out = err ? NULL : payload;
+	return err;
+}

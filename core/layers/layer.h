@@ -1,0 +1,88 @@
+/*
+ * Layer: a stretch of the history, (start, end], with an index by key.
+ *
+ * An open layer takes batches; a sealed one is read from its file and never
+ * changes. This header is what readers need of either; open_layer.h and
+ * sealed_layer.h make them.
+ *
+ * A layer handed out under a guard lives until the guard is dropped. The calls
+ * here take no lock but a cache shard's and may be made from any thread.
+ */
+#ifndef VARVE_LAYERS_LAYER_H
+#define VARVE_LAYERS_LAYER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "batch.h"
+#include "guard.h"
+#include "layer_file.h"
+
+enum layer_kind {
+	LAYER_OPEN,
+	LAYER_SEALED,
+};
+
+struct layer {
+	enum layer_kind kind;
+	uint64_t id;                    /* grows with start */
+	struct lsn start;               /* holds batches with LSN > start */
+	const struct store_identity *store;     /* outlives the layer */
+	struct guard_garbage garbage;
+};
+
+/* A version found in a layer. Borrowed while the guard lasts. */
+struct version {
+	struct layer *layer;
+	struct key key;
+	struct lsn lsn;
+	uint64_t checksum;
+	uint32_t offset;                /* of the payload in the layer's file */
+	uint32_t size_bytes;            /* of the payload */
+	uint8_t form;                   /* enum version_form; 0: nothing found */
+	uint8_t weight;
+};
+
+/* The byte of the history at which the version's payload lies. */
+static inline uint64_t version_position(const struct version *version)
+{
+	return version->layer->start.value + version->offset - LAYER_HEADER_BYTES;
+}
+
+/* Find the newest version of @key at or below @lsn. 0; 1: this layer has none;
+ * -EBADMSG: an index block is damaged; other -errno. */
+int layer_find(struct layer *layer, struct key key, struct lsn lsn, struct version *version_out);
+
+/*
+ * layer_find for the @count pages of @ino from block @first on, in one visit:
+ * fills those of @versions whose form is still 0 and adds how many to
+ * *found. 0 or -errno.
+ */
+int layer_find_pages(struct layer *layer, uint64_t ino, uint64_t first, uint32_t count,
+		     struct lsn lsn, struct version *versions, uint32_t *found);
+
+/* Call @fn with each name key of directory @ino whose index is >= @from, in any
+ * order. Stops at the first result that is not 0 and returns it. */
+typedef int layer_key_fn(void *context, struct key key);
+int layer_each_name(struct layer *layer, uint64_t ino, uint64_t from, layer_key_fn *fn,
+		    void *context);
+
+/* Call @fn with every version of every key of inode @ino, in any order. As above. */
+typedef int layer_version_fn(void *context, const struct version *version);
+int layer_each_version(struct layer *layer, uint64_t ino, layer_version_fn *fn, void *context);
+
+/*
+ * The payload of a version, its checksum verified. An open layer's lies in its
+ * arena and is not copied; a sealed layer's is read into @scratch, which has
+ * room for version->size_bytes. 0 and *payload_out; -EBADMSG: the checksum is wrong;
+ * other -errno.
+ */
+int version_load(const struct version *version, void *scratch, const uint8_t **payload_out);
+
+/* version_load in two halves, for readers that fetch many payloads by one read:
+ * where the bytes are (NULL: in the file @fd_out), and whether they are right. */
+const uint8_t *version_mapped(const struct version *version, int *fd_out);
+int version_check(const struct version *version, const uint8_t *payload);
+
+#endif

@@ -1,0 +1,640 @@
+#include "open_layer.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "checksum.h"
+#include "io.h"
+
+/* The least a version takes of the file: an entry head of 14 bytes and an empty
+ * payload in the log, a record in the index. */
+#define VERSION_BYTES_MIN (14u + LAYER_VERSION_BYTES)
+
+static int layer_new(uint64_t layer_id, const struct store_identity *store,
+		     struct open_layer **layer_out)
+{
+	struct open_layer *layer = calloc(1, sizeof(*layer));
+
+	*layer_out = layer;
+	if (!layer)
+		return -ENOMEM;
+	layer->base.kind = LAYER_OPEN;
+	layer->base.id = layer_id;
+	layer->base.store = store;
+	layer->arena.fd = -1;
+	layer->leased_tail = LAYER_HEADER_BYTES;
+	atomic_init(&layer->tail, LAYER_HEADER_BYTES);
+	return 0;
+}
+
+static int index_for(struct open_layer *layer)
+{
+	uint64_t log_bytes = layer->arena.capacity_bytes - LAYER_HEADER_BYTES;
+
+	return version_index_create((uint32_t)(log_bytes / VERSION_BYTES_MIN), &layer->index);
+}
+
+int open_layer_create(int dir_fd, uint64_t layer_id, uint64_t size_bytes,
+		      const struct store_identity *store, struct open_layer **layer_out)
+{
+	struct open_layer *layer;
+	char name[LAYER_NAME_BYTES];
+	int err;
+
+	assert(size_bytes >= LAYER_SIZE_MIN && size_bytes <= LAYER_SIZE_MAX);
+	*layer_out = NULL;
+	err = layer_new(layer_id, store, &layer);
+	if (err)
+		return err;
+	layer_name(layer_id, name);
+	err = arena_create(&layer->arena, dir_fd, name, size_bytes);
+	if (err) {
+		layer->arena.base = NULL;
+		layer->arena.fd = -1;
+		goto out;
+	}
+	err = index_for(layer);
+	if (!err)
+		err = io_sync(layer->arena.fd);
+	if (err) {
+		io_unlink(dir_fd, name);
+		goto out;
+	}
+	*layer_out = layer;
+	layer = NULL;
+out:
+	open_layer_close(layer);
+	return err;
+}
+
+void open_layer_start(struct open_layer *layer, struct lsn start, uint64_t chain)
+{
+	struct layer_header header = { layer->base.id, start, chain };
+
+	assert(!layer->started);
+	layer->base.start = start;
+	layer->chain_start = chain;
+	layer->chain = chain;
+	layer->started = true;
+	layer_header_encode(&header, layer->base.store, layer->arena.base);
+	arena_account(&layer->arena, ARENA_FRAMING, LAYER_HEADER_BYTES);
+}
+
+void open_layer_close(struct open_layer *layer)
+{
+	if (!layer)
+		return;
+	version_index_free(layer->index);
+	arena_close(&layer->arena);
+	free(layer);
+}
+
+struct lsn open_layer_end(const struct open_layer *layer)
+{
+	uint64_t tail = atomic_load_explicit(&layer->tail, memory_order_acquire);
+
+	return lsn_make(layer->base.start.value + tail - LAYER_HEADER_BYTES);
+}
+
+int open_layer_lease(struct open_layer *layer, size_t size_bytes, size_t entry_count,
+		     int64_t time_ns, struct lease *lease_out)
+{
+	uint32_t published = version_index_version_count(layer->index);
+	uint32_t pending = layer->leased_versions - published + (uint32_t)entry_count;
+	uint32_t keys = version_index_key_count(layer->index) + pending;
+	uint64_t end = layer->leased_tail + size_bytes;
+	int err;
+
+	assert(layer->started);
+	/* Sealing must never need room that is not reserved already. */
+	if (end + LAYER_BLOCK_BYTES + layer_index_bytes(keys, published + pending) >
+	    layer->arena.capacity_bytes)
+		return 1;
+	err = version_index_prepare(layer->index, pending);
+	if (err)
+		return err;
+	*lease_out = (struct lease){
+		.layer = layer,
+		.at = layer->leased_tail,
+		.size_bytes = (uint32_t)size_bytes,
+		.lsn = { layer->base.start.value + end - LAYER_HEADER_BYTES },
+		.time_ns = time_ns,
+	};
+	layer->leased_tail = end;
+	layer->leased_versions += (uint32_t)entry_count;
+	layer->lease_count++;
+	return 0;
+}
+
+static struct batch_context lease_context(const struct lease *lease, struct lsn durable)
+{
+	uint64_t lag = lease->lsn.value - lease->size_bytes - durable.value;
+
+	return (struct batch_context){
+		.store_seed = lease->layer->base.store->seed,
+		.lsn = lease->lsn,
+		.time_ns = lease->time_ns,
+		.durable_lag = lag > UINT32_MAX ? UINT32_MAX : (uint32_t)lag,
+	};
+}
+
+void lease_fill(struct lease *lease, struct batch_entry *entries, size_t count,
+		struct lsn durable)
+{
+	struct batch_context context = lease_context(lease, durable);
+
+	lease->heads_bytes = batch_fill(entries, count, &context,
+					lease->layer->arena.base + lease->at);
+}
+
+void lease_fill_opened(struct lease *lease, const uint8_t nonce[BATCH_NONCE_BYTES],
+		       struct lsn durable)
+{
+	struct batch_context context = lease_context(lease, durable);
+
+	lease->heads_bytes = batch_fill_opened(&context, nonce,
+					       lease->layer->arena.base + lease->at);
+}
+
+static enum arena_purpose purpose_of(struct key key, uint8_t form)
+{
+	switch (key_kind(key)) {
+	case KEY_NAME:
+		return ARENA_NAME;
+	case KEY_PAGE:
+		return form == VERSION_PATCH ? ARENA_PATCH : ARENA_IMAGE;
+	default:
+		return ARENA_ATTR;
+	}
+}
+
+/* Take one entry of a published or recovered batch into index and account. */
+static void take_entry(struct open_layer *layer, struct key key, const struct version_node *node)
+{
+	version_index_insert(layer->index, key, node);
+	arena_account(&layer->arena, purpose_of(key, node->form), node->size_bytes);
+	if (key.ino > layer->ino_max)
+		layer->ino_max = key.ino;
+}
+
+/* Take the end of a batch: everything of it is in the index. */
+static void take_end(struct open_layer *layer, uint64_t tail, uint64_t chain, int64_t time_ns)
+{
+	layer->chain = chain;
+	if (!layer->time_first_ns)
+		layer->time_first_ns = time_ns;
+	layer->time_last_ns = time_ns;
+	atomic_store_explicit(&layer->tail, tail, memory_order_release);
+}
+
+void lease_publish(struct lease *lease, const struct batch_entry *entries, size_t count)
+{
+	struct open_layer *layer = lease->layer;
+	uint64_t payload_bytes = 0, chain;
+
+	assert(atomic_load_explicit(&layer->tail, memory_order_relaxed) == lease->at);
+	chain = batch_finish(layer->arena.base + lease->at, lease->heads_bytes, layer->chain);
+	for (size_t i = 0; i < count; i++) {
+		struct version_node node = {
+			.checksum = entries[i].checksum,
+			.lsn = (uint32_t)(lease->lsn.value - layer->base.start.value),
+			.offset = (uint32_t)(lease->at + entries[i].payload_at),
+			.size_bytes = batch_entry_payload_bytes(&entries[i]),
+			.form = entries[i].form,
+			.weight = entries[i].weight,
+		};
+
+		take_entry(layer, entries[i].key, &node);
+		payload_bytes += node.size_bytes;
+	}
+	arena_account(&layer->arena, ARENA_FRAMING, lease->size_bytes - payload_bytes);
+	take_end(layer, lease->at + lease->size_bytes, chain, lease->time_ns);
+	layer->lease_count--;
+}
+
+int open_layer_flush(struct open_layer *layer)
+{
+	return arena_flush(&layer->arena,
+			   atomic_load_explicit(&layer->tail, memory_order_acquire));
+}
+
+int open_layer_clear_tail(struct open_layer *layer)
+{
+	return arena_clear_tail(&layer->arena,
+				layer->started ? atomic_load(&layer->tail) : 0);
+}
+
+/* ---- reading ---- */
+
+static void version_from_node(struct open_layer *layer, struct key key,
+			      const struct version_node *node, struct version *version_out)
+{
+	*version_out = (struct version){
+		.layer = &layer->base,
+		.key = key,
+		.lsn = lsn_make(layer->base.start.value + node->lsn),
+		.checksum = node->checksum,
+		.offset = node->offset,
+		.size_bytes = node->size_bytes,
+		.form = node->form,
+		.weight = node->weight,
+	};
+}
+
+int open_layer_find(struct open_layer *layer, struct key key, struct lsn lsn,
+		    struct version *version_out)
+{
+	uint64_t relative = lsn.value - layer->base.start.value;
+	const struct version_node *node;
+
+	if (lsn.value < layer->base.start.value)
+		node = NULL;
+	else
+		node = version_index_find(layer->index, key,
+					  relative > UINT32_MAX ? UINT32_MAX : (uint32_t)relative);
+	if (!node) {
+		memset(version_out, 0, sizeof(*version_out));
+		return 1;
+	}
+	version_from_node(layer, key, node, version_out);
+	return 0;
+}
+
+struct each_name {
+	uint64_t from;
+	layer_key_fn *fn;
+	void *context;
+};
+
+static int each_one_name(void *context, struct key key)
+{
+	struct each_name *each = context;
+
+	return key_index(key) >= each->from ? each->fn(each->context, key) : 0;
+}
+
+int open_layer_each_name(struct open_layer *layer, uint64_t ino, uint64_t from, layer_key_fn *fn,
+			 void *context)
+{
+	struct each_name each = { from, fn, context };
+
+	return version_index_each_name(layer->index, ino, each_one_name, &each);
+}
+
+struct each_version {
+	struct open_layer *layer;
+	uint64_t ino;
+	layer_version_fn *fn;
+	void *context;
+};
+
+static int each_version_of_key(void *context, struct key key, const struct version_node *newest)
+{
+	struct each_version *each = context;
+	const struct version_node *node = newest;
+	struct version version;
+	int err = 0;
+
+	if (key.ino != each->ino)
+		return 0;
+	for (; node && !err; node = version_index_before(each->layer->index, node)) {
+		version_from_node(each->layer, key, node, &version);
+		err = each->fn(each->context, &version);
+	}
+	return err;
+}
+
+int open_layer_each_version(struct open_layer *layer, uint64_t ino, layer_version_fn *fn,
+			    void *context)
+{
+	struct each_version each = { layer, ino, fn, context };
+
+	return version_index_each_key(layer->index, each_version_of_key, &each);
+}
+
+/* ---- recovery ---- */
+
+/* Verify every payload of a batch and index it. 0; 1: a payload is damaged, and
+ * nothing was indexed; -ENOMEM. */
+static int recover_batch(struct open_layer *layer, const struct batch_view *batch, uint64_t at)
+{
+	struct lsn lsn = lsn_make(layer->base.start.value + at + batch->size_bytes -
+				  LAYER_HEADER_BYTES);
+	struct batch_view check = *batch, take = *batch;
+	struct batch_view_entry entry;
+	uint64_t payload_bytes = 0;
+
+	while (batch_view_next(&check, &entry) == 0) {
+		uint64_t seed = checksum_version_seed(layer->base.store->seed, entry.key, lsn,
+						      entry.form, entry.weight);
+
+		if (checksum(batch->bytes + entry.payload_at, entry.payload_bytes, seed) !=
+		    entry.checksum)
+			return 1;
+	}
+	if (version_index_prepare(layer->index, batch->entry_count))
+		return -ENOMEM;
+	while (batch_view_next(&take, &entry) == 0) {
+		struct version_node node = {
+			.checksum = entry.checksum,
+			.lsn = (uint32_t)(lsn.value - layer->base.start.value),
+			.offset = (uint32_t)(at + entry.payload_at),
+			.size_bytes = entry.payload_bytes,
+			.form = entry.form,
+			.weight = entry.weight,
+		};
+
+		take_entry(layer, entry.key, &node);
+		payload_bytes += entry.payload_bytes;
+	}
+	arena_account(&layer->arena, ARENA_FRAMING, batch->size_bytes - payload_bytes);
+	layer->leased_versions += batch->entry_count;
+	layer->leased_tail = at + batch->size_bytes;
+	take_end(layer, layer->leased_tail, batch->chain, batch->time_ns);
+	return 0;
+}
+
+static void note_durable(const struct open_layer *layer, const struct batch_view *batch,
+			 uint64_t at, struct open_layer_recovery *recovery)
+{
+	uint64_t start = layer->base.start.value + at - LAYER_HEADER_BYTES;
+
+	if (batch->durable_lag != UINT32_MAX && batch->durable_lag <= start &&
+	    start - batch->durable_lag > recovery->durable.value)
+		recovery->durable = lsn_make(start - batch->durable_lag);
+}
+
+/* Index the batches from the first to the one before the first that is damaged;
+ * none at all unless @wanted. */
+static int recover_log(struct open_layer *layer, uint64_t chain, bool wanted,
+		       struct open_layer_recovery *recovery)
+{
+	uint64_t at = LAYER_HEADER_BYTES;
+	bool whole = wanted;
+	struct batch_view batch;
+	int err;
+
+	while (at + BATCH_HEADER_BYTES <= layer->arena.capacity_bytes) {
+		if (batch_view_open(layer->arena.base + at, layer->arena.capacity_bytes - at,
+				    chain, &batch))
+			break;
+		note_durable(layer, &batch, at, recovery);
+		if (whole) {
+			err = recover_batch(layer, &batch, at);
+			if (err < 0)
+				return err;
+			whole = err == 0;
+		}
+		/* Behind a damaged payload only the heads are followed, to learn
+		 * whether it had been synced. */
+		chain = batch.chain;
+		at += batch.size_bytes;
+	}
+	return 0;
+}
+
+static int recover_started(struct open_layer *layer, const struct layer_header *header,
+			   struct lsn start, uint64_t chain, struct open_layer_recovery *recovery)
+{
+	int err;
+
+	if (header->layer_id != layer->base.id)
+		return -EUCLEAN;
+	layer->base.start = header->start;
+	recovery->started = header->start.value == start.value && header->chain_start == chain;
+	if (!recovery->started) {
+		/* Only what it says of syncs; then it is a spare again. */
+		err = recover_log(layer, header->chain_start, false, recovery);
+		layer->base.start = lsn_make(0);
+		return err;
+	}
+	layer->chain_start = layer->chain = chain;
+	layer->started = true;
+	arena_account(&layer->arena, ARENA_FRAMING, LAYER_HEADER_BYTES);
+	return recover_log(layer, chain, true, recovery);
+}
+
+int open_layer_recover(int dir_fd, uint64_t layer_id, const struct store_identity *store,
+		       struct lsn start, uint64_t chain, bool writable,
+		       struct open_layer **layer_out, struct open_layer_recovery *recovery_out)
+{
+	struct open_layer *layer;
+	struct layer_header header;
+	char name[LAYER_NAME_BYTES];
+	int err;
+
+	*layer_out = NULL;
+	memset(recovery_out, 0, sizeof(*recovery_out));
+	err = layer_new(layer_id, store, &layer);
+	if (err)
+		return err;
+	layer_name(layer_id, name);
+	err = arena_open(&layer->arena, dir_fd, name, writable);
+	if (err) {
+		layer->arena.base = NULL;
+		layer->arena.fd = -1;
+		goto out;
+	}
+	/* One that was being sealed has its final size, which may be small. */
+	if (layer->arena.capacity_bytes > LAYER_SIZE_MAX ||
+	    layer->arena.capacity_bytes < LAYER_HEADER_BYTES + LAYER_BLOCK_BYTES) {
+		err = -EUCLEAN;
+		goto out;
+	}
+	err = index_for(layer);
+	if (err)
+		goto out;
+	err = layer_header_decode(layer->arena.base, store, &header);
+	if (err < 0)
+		goto out;
+	if (err == 0)
+		err = recover_started(layer, &header, start, chain, recovery_out);
+	else
+		err = 0;
+	if (err)
+		goto out;
+	*layer_out = layer;
+	layer = NULL;
+out:
+	open_layer_close(layer);
+	return err;
+}
+
+/* ---- sealing ---- */
+
+/* Fills the blocks of one part of the index, one record after another. */
+struct part_writer {
+	struct open_layer *layer;
+	uint32_t block;                 /* being filled */
+	uint32_t per_block, in_block;
+	struct put_cursor at;
+};
+
+static uint8_t *block_bytes(struct open_layer *layer, uint32_t block)
+{
+	return layer->arena.base + (uint64_t)block * LAYER_BLOCK_BYTES;
+}
+
+static struct part_writer part_begin(struct open_layer *layer, uint32_t block, uint32_t per_block)
+{
+	return (struct part_writer){ layer, block, per_block, 0,
+				     put_cursor(block_bytes(layer, block),
+						LAYER_BLOCK_PAYLOAD_BYTES) };
+}
+
+static void part_seal_block(struct part_writer *part)
+{
+	uint8_t *bytes = block_bytes(part->layer, part->block);
+
+	memset(part->at.at, 0, (size_t)(part->at.end - part->at.at));
+	layer_block_seal(bytes, part->layer->base.store, part->layer->base.id, part->block);
+}
+
+/* Where the next record goes. */
+static struct put_cursor *part_next(struct part_writer *part)
+{
+	if (part->in_block == part->per_block) {
+		part_seal_block(part);
+		*part = part_begin(part->layer, part->block + 1, part->per_block);
+	}
+	part->in_block++;
+	return &part->at;
+}
+
+static void part_end(struct part_writer *part)
+{
+	if (part->in_block)
+		part_seal_block(part);
+}
+
+static void put_key(struct put_cursor *c, struct key key)
+{
+	put_u64(c, key.ino);
+	put_u64(c, key.sub);
+}
+
+static uint32_t write_versions(struct open_layer *layer, struct part_writer *versions,
+			       const struct version_node *node)
+{
+	uint32_t count = 0;
+
+	for (; node; node = version_index_before(layer->index, node), count++) {
+		struct put_cursor *c = part_next(versions);
+
+		put_u32(c, node->lsn);
+		put_u32(c, node->offset);
+		put_u32(c, node->size_bytes);
+		put_u8(c, node->form);
+		put_u8(c, node->weight);
+		put_u16(c, 0);
+		put_u64(c, node->checksum);
+	}
+	return count;
+}
+
+static void write_keys(struct open_layer *layer, const struct layer_footer *footer,
+		       const struct version_index_key *keys)
+{
+	struct part_writer key_part = part_begin(layer, footer->key_block, LAYER_KEYS_PER_BLOCK);
+	struct part_writer version_part =
+		part_begin(layer, footer->version_block, LAYER_VERSIONS_PER_BLOCK);
+	struct part_writer fence_part =
+		part_begin(layer, footer->fence_block, LAYER_FENCES_PER_BLOCK);
+	uint32_t first = 0;
+
+	for (uint32_t i = 0; i < footer->key_count; i++) {
+		uint32_t count = write_versions(layer, &version_part, keys[i].newest);
+		struct put_cursor *c = part_next(&key_part);
+
+		put_key(c, keys[i].key);
+		put_u32(c, first);
+		put_u32(c, count);
+		first += count;
+		if (i % LAYER_KEYS_PER_BLOCK == 0)
+			put_key(part_next(&fence_part), keys[i].key);
+	}
+	part_end(&key_part);
+	part_end(&version_part);
+	part_end(&fence_part);
+}
+
+static void write_filter(struct open_layer *layer, const struct layer_footer *footer,
+			 const struct version_index_key *keys)
+{
+	uint32_t block_count = footer->key_block - footer->filter_block;
+
+	for (uint32_t b = 0; b < block_count; b++)
+		memset(block_bytes(layer, footer->filter_block + b), 0, LAYER_BLOCK_BYTES);
+	for (uint32_t i = 0; i < footer->key_count; i++) {
+		uint64_t hash = key_hash(keys[i].key);
+		uint32_t line = layer_filter_line(hash, footer->filter_lines);
+		uint8_t *bits = block_bytes(layer, footer->filter_block +
+							   line / LAYER_FILTER_LINES_PER_BLOCK) +
+				line % LAYER_FILTER_LINES_PER_BLOCK * LAYER_FILTER_LINE_BYTES;
+
+		for (unsigned probe = 0; probe < LAYER_FILTER_PROBES; probe++) {
+			unsigned bit = layer_filter_bit(hash, probe);
+
+			bits[bit / 8] |= (uint8_t)(1u << bit % 8);
+		}
+	}
+	for (uint32_t b = 0; b < block_count; b++)
+		layer_block_seal(block_bytes(layer, footer->filter_block + b), layer->base.store,
+				 layer->base.id, footer->filter_block + b);
+}
+
+static struct layer_footer footer_for(const struct open_layer *layer, uint32_t key_count)
+{
+	uint32_t version_count = version_index_version_count(layer->index);
+	struct layer_index_shape shape = layer_index_shape(key_count, version_count);
+	uint64_t tail = atomic_load(&layer->tail);
+	struct layer_footer footer = {
+		.layer_id = layer->base.id,
+		.start = layer->base.start,
+		.end = open_layer_end(layer),
+		.chain_start = layer->chain_start,
+		.chain_end = layer->chain,
+		.time_first_ns = layer->time_first_ns,
+		.time_last_ns = layer->time_last_ns,
+		.ino_max = layer->ino_max,
+		.key_count = key_count,
+		.version_count = version_count,
+		.filter_lines = shape.filter_lines,
+		.filter_block = (uint32_t)((tail + LAYER_BLOCK_BYTES - 1) / LAYER_BLOCK_BYTES),
+	};
+
+	footer.key_block = footer.filter_block + shape.filter_blocks;
+	footer.version_block = footer.key_block + shape.key_blocks;
+	footer.fence_block = footer.version_block + shape.version_blocks;
+	footer.footer_block = footer.fence_block + shape.fence_blocks;
+	return footer;
+}
+
+int open_layer_seal(struct open_layer *layer, struct layer_footer *footer_out)
+{
+	struct version_index_key *keys;
+	uint32_t key_count;
+	int err;
+
+	memset(footer_out, 0, sizeof(*footer_out));
+	assert(layer->started && layer->lease_count == 0);
+	err = version_index_sort(layer->index, &keys, &key_count);
+	if (err)
+		return err;
+	*footer_out = footer_for(layer, key_count);
+	assert((uint64_t)(footer_out->footer_block + 1) * LAYER_BLOCK_BYTES <=
+	       layer->arena.capacity_bytes);
+	write_keys(layer, footer_out, keys);
+	write_filter(layer, footer_out, keys);
+	layer_footer_encode(footer_out, layer->base.store,
+			    block_bytes(layer, footer_out->footer_block));
+	free(keys);
+	/* Nothing reads or writes the mapping beyond: readers stay in the log. */
+	err = io_truncate(layer->arena.fd,
+			  ((uint64_t)footer_out->footer_block + 1) * LAYER_BLOCK_BYTES);
+	if (!err)
+		err = io_sync(layer->arena.fd);
+	return err;
+}

@@ -1,0 +1,481 @@
+#include "sealed_layer.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "codec.h"
+#include "io.h"
+
+struct sealed_layer {
+	struct layer base;              /* first: a struct layer of kind LAYER_SEALED is one of these */
+	int fd;
+	struct layer_footer footer;
+	uint64_t file_bytes;
+	struct block_cache *cache;      /* outlives the layer */
+};
+
+/* A pinned block that a run of look-ups keeps while it stays in it. */
+struct block_pin {
+	struct cached_block *block;
+	const uint8_t *bytes;
+	uint32_t number;
+};
+
+static void pin_drop(struct sealed_layer *layer, struct block_pin *pin)
+{
+	block_cache_put(layer->cache, pin->block);
+	pin->block = NULL;
+}
+
+static int pin_move(struct sealed_layer *layer, struct block_pin *pin, uint32_t number)
+{
+	int err;
+
+	if (pin->block && pin->number == number)
+		return 0;
+	pin_drop(layer, pin);
+	err = block_cache_get(layer->cache, layer->base.store, layer->base.id, layer->fd, number,
+			      &pin->block, &pin->bytes);
+	pin->number = number;
+	return err;
+}
+
+static int read_header(struct sealed_layer *layer, const struct store_identity *store)
+{
+	uint8_t bytes[LAYER_HEADER_BYTES];
+	struct layer_header header;
+	int err = io_read(layer->fd, bytes, sizeof(bytes), 0);
+
+	if (!err)
+		err = layer_header_decode(bytes, store, &header);
+	if (err)
+		return err < 0 ? err : -EUCLEAN;
+	if (header.layer_id != layer->base.id)
+		return -EUCLEAN;
+	layer->base.start = header.start;
+	return 0;
+}
+
+static int read_footer(struct sealed_layer *layer, const struct store_identity *store)
+{
+	uint8_t block[LAYER_BLOCK_BYTES];
+	int err;
+
+	if (layer->file_bytes < LAYER_HEADER_BYTES + LAYER_BLOCK_BYTES ||
+	    layer->file_bytes % LAYER_BLOCK_BYTES)
+		return -EUCLEAN;
+	err = io_read(layer->fd, block, sizeof(block), layer->file_bytes - sizeof(block));
+	if (!err)
+		err = layer_footer_decode(block, store, layer->base.id, layer->file_bytes,
+					  &layer->footer);
+	if (!err && layer->footer.start.value != layer->base.start.value)
+		err = -EUCLEAN;
+	return err;
+}
+
+int sealed_layer_open(int dir_fd, uint64_t layer_id, const struct store_identity *store,
+		      struct block_cache *cache, struct sealed_layer **layer_out)
+{
+	struct sealed_layer *layer = calloc(1, sizeof(*layer));
+	char name[LAYER_NAME_BYTES];
+	int err;
+
+	*layer_out = NULL;
+	if (!layer)
+		return -ENOMEM;
+	layer->base.kind = LAYER_SEALED;
+	layer->base.id = layer_id;
+	layer->base.store = store;
+	layer->cache = cache;
+	layer_name(layer_id, name);
+	err = io_open(dir_fd, name, O_RDONLY, 0, &layer->fd);
+	if (!err)
+		err = io_size(layer->fd, &layer->file_bytes);
+	if (!err)
+		err = read_header(layer, store);
+	if (!err)
+		err = read_footer(layer, store);
+	if (err)
+		sealed_layer_close(layer);
+	else
+		*layer_out = layer;
+	return err;
+}
+
+void sealed_layer_close(struct sealed_layer *layer)
+{
+	if (!layer)
+		return;
+	io_close(layer->fd);
+	free(layer);
+}
+
+struct layer *sealed_layer_base(struct sealed_layer *layer)
+{
+	return &layer->base;
+}
+
+const struct layer_footer *sealed_layer_footer(const struct sealed_layer *layer)
+{
+	return &layer->footer;
+}
+
+uint64_t sealed_layer_file_bytes(const struct sealed_layer *layer)
+{
+	return layer->file_bytes;
+}
+
+int sealed_layer_fd(const struct sealed_layer *layer)
+{
+	return layer->fd;
+}
+
+/* 0: the filter says it may be here; 1: it is not; -errno. */
+static int filter_probe(struct sealed_layer *layer, struct key key)
+{
+	uint64_t hash = key_hash(key);
+	uint32_t line = layer_filter_line(hash, layer->footer.filter_lines);
+	struct block_pin pin = { 0 };
+	const uint8_t *bits;
+	int err = pin_move(layer, &pin,
+			   layer->footer.filter_block + line / LAYER_FILTER_LINES_PER_BLOCK);
+
+	if (err)
+		return err;
+	bits = pin.bytes + line % LAYER_FILTER_LINES_PER_BLOCK * LAYER_FILTER_LINE_BYTES;
+	for (unsigned probe = 0; probe < LAYER_FILTER_PROBES && !err; probe++) {
+		unsigned bit = layer_filter_bit(hash, probe);
+
+		err = !(bits[bit / 8] & 1u << bit % 8);
+	}
+	pin_drop(layer, &pin);
+	return err;
+}
+
+static struct key key_at(const uint8_t *bytes)
+{
+	struct get_cursor c = get_cursor(bytes, 16);
+	uint64_t ino = get_u64(&c);
+
+	return (struct key){ ino, get_u64(&c) };
+}
+
+/* How many of the @count records of @stride bytes begin with a key <= @key. */
+static uint32_t count_at_or_below(const uint8_t *bytes, uint32_t count, uint32_t stride,
+				  struct key key)
+{
+	uint32_t low = 0, high = count;
+
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+
+		if (key_compare(key_at(bytes + (size_t)middle * stride), key) <= 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static uint32_t in_block(uint32_t total, uint32_t block, uint32_t per_block)
+{
+	uint32_t left = total - block * per_block;
+
+	return left < per_block ? left : per_block;
+}
+
+/* The last key block whose first key is <= @key, or the first. */
+static int find_key_block(struct sealed_layer *layer, struct key key, uint32_t *block_out)
+{
+	uint32_t fences = layer->footer.version_block - layer->footer.key_block;
+	uint32_t low = 0, high = layer->footer.footer_block - layer->footer.fence_block;
+	struct block_pin pin = { 0 };
+	uint32_t below;
+	int err = 0;
+
+	/* The last fence block that begins at or below the key. */
+	while (high - low > 1 && !err) {
+		uint32_t middle = low + (high - low) / 2;
+
+		err = pin_move(layer, &pin, layer->footer.fence_block + middle);
+		if (!err && key_compare(key_at(pin.bytes), key) <= 0)
+			low = middle;
+		else
+			high = middle;
+	}
+	if (!err)
+		err = pin_move(layer, &pin, layer->footer.fence_block + low);
+	if (!err) {
+		below = count_at_or_below(pin.bytes, in_block(fences, low, LAYER_FENCES_PER_BLOCK),
+					  LAYER_FENCE_BYTES, key);
+		*block_out = low * LAYER_FENCES_PER_BLOCK + (below ? below - 1 : 0);
+	}
+	pin_drop(layer, &pin);
+	return err;
+}
+
+/* A key of the layer, by its number in key order. */
+struct key_record {
+	struct key key;
+	uint32_t version_first, version_count;
+};
+
+static int key_record_read(struct sealed_layer *layer, struct block_pin *pin, uint32_t number,
+			   struct key_record *record_out)
+{
+	int err = pin_move(layer, pin, layer->footer.key_block + number / LAYER_KEYS_PER_BLOCK);
+	struct get_cursor c;
+
+	if (err)
+		return err;
+	c = get_cursor(pin->bytes + (size_t)(number % LAYER_KEYS_PER_BLOCK) * LAYER_KEY_BYTES,
+		       LAYER_KEY_BYTES);
+	record_out->key.ino = get_u64(&c);
+	record_out->key.sub = get_u64(&c);
+	record_out->version_first = get_u32(&c);
+	record_out->version_count = get_u32(&c);
+	if (record_out->version_count == 0 ||
+	    record_out->version_first > layer->footer.version_count ||
+	    record_out->version_count > layer->footer.version_count - record_out->version_first)
+		return -EUCLEAN;
+	return 0;
+}
+
+/* Number of the first key >= @key; the key count if there is none. */
+static int key_lower_bound(struct sealed_layer *layer, struct block_pin *pin, struct key key,
+			   uint32_t *number_out)
+{
+	uint32_t block = 0, below, count;
+	int err;
+
+	*number_out = 0;
+	if (layer->footer.key_count == 0)
+		return 0;
+	err = find_key_block(layer, key, &block);
+	if (!err)
+		err = pin_move(layer, pin, layer->footer.key_block + block);
+	if (err)
+		return err;
+	count = in_block(layer->footer.key_count, block, LAYER_KEYS_PER_BLOCK);
+	below = count_at_or_below(pin->bytes, count, LAYER_KEY_BYTES, key);
+	if (below && key_equal(key_at(pin->bytes + (size_t)(below - 1) * LAYER_KEY_BYTES), key))
+		below--;
+	*number_out = block * LAYER_KEYS_PER_BLOCK + below;
+	return 0;
+}
+
+static int version_read(struct sealed_layer *layer, struct block_pin *pin, struct key key,
+			uint32_t number, struct version *version_out)
+{
+	int err = pin_move(layer, pin,
+			   layer->footer.version_block + number / LAYER_VERSIONS_PER_BLOCK);
+	struct get_cursor c;
+
+	if (err)
+		return err;
+	c = get_cursor(pin->bytes +
+			       (size_t)(number % LAYER_VERSIONS_PER_BLOCK) * LAYER_VERSION_BYTES,
+		       LAYER_VERSION_BYTES);
+	version_out->layer = &layer->base;
+	version_out->key = key;
+	version_out->lsn = lsn_make(layer->base.start.value + get_u32(&c));
+	version_out->offset = get_u32(&c);
+	version_out->size_bytes = get_u32(&c);
+	version_out->form = get_u8(&c);
+	version_out->weight = get_u8(&c);
+	get_u16(&c);
+	version_out->checksum = get_u64(&c);
+	if (version_out->form < VERSION_IMAGE || version_out->form > VERSION_TOMBSTONE ||
+	    version_out->weight > VERSION_WEIGHT_MAX ||
+	    (uint64_t)version_out->offset + version_out->size_bytes > layer->file_bytes)
+		return -EUCLEAN;
+	return 0;
+}
+
+/* The newest of a key's versions at or below @lsn. 0, 1 or -errno. */
+static int version_search(struct sealed_layer *layer, struct block_pin *pin,
+			  const struct key_record *record, struct lsn lsn,
+			  struct version *version_out)
+{
+	uint32_t low = 0, high = record->version_count;
+	struct version probe;
+	int err;
+
+	/* Newest first: find the first that is not above. */
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+
+		err = version_read(layer, pin, record->key, record->version_first + middle,
+				   &probe);
+		if (err)
+			return err;
+		if (probe.lsn.value > lsn.value)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low == record->version_count)
+		return 1;
+	return version_read(layer, pin, record->key, record->version_first + low, version_out);
+}
+
+int sealed_layer_find(struct sealed_layer *layer, struct key key, struct lsn lsn,
+		      struct version *version_out)
+{
+	struct block_pin keys = { 0 }, versions = { 0 };
+	struct key_record record;
+	uint32_t number;
+	int err;
+
+	memset(version_out, 0, sizeof(*version_out));
+	err = filter_probe(layer, key);
+	if (err)
+		return err;
+	err = key_lower_bound(layer, &keys, key, &number);
+	if (!err && number == layer->footer.key_count)
+		err = 1;
+	if (!err)
+		err = key_record_read(layer, &keys, number, &record);
+	if (!err && !key_equal(record.key, key))
+		err = 1;
+	if (!err)
+		err = version_search(layer, &versions, &record, lsn, version_out);
+	pin_drop(layer, &keys);
+	pin_drop(layer, &versions);
+	if (err)
+		memset(version_out, 0, sizeof(*version_out));
+	return err;
+}
+
+/* Call @fn with each key record in [@low, @high], in key order. */
+typedef int key_record_fn(void *context, struct sealed_layer *layer,
+			  const struct key_record *record);
+
+static int each_key(struct sealed_layer *layer, struct key low, struct key high,
+		    key_record_fn *fn, void *context)
+{
+	struct block_pin pin = { 0 };
+	struct key_record record;
+	uint32_t number;
+	int err = key_lower_bound(layer, &pin, low, &number);
+
+	for (; !err && number < layer->footer.key_count; number++) {
+		err = key_record_read(layer, &pin, number, &record);
+		if (err || key_compare(record.key, high) > 0)
+			break;
+		err = fn(context, layer, &record);
+	}
+	pin_drop(layer, &pin);
+	return err;
+}
+
+struct find_pages {
+	uint64_t first;
+	struct lsn lsn;
+	struct version *versions;
+	uint32_t *found;
+	struct block_pin pin;
+};
+
+static int find_one_page(void *context, struct sealed_layer *layer,
+			 const struct key_record *record)
+{
+	struct find_pages *find = context;
+	struct version *slot = &find->versions[key_index(record->key) - find->first];
+	int err;
+
+	if (slot->form)
+		return 0;
+	err = version_search(layer, &find->pin, record, find->lsn, slot);
+	if (err == 0)
+		++*find->found;
+	else
+		memset(slot, 0, sizeof(*slot));
+	return err < 0 ? err : 0;
+}
+
+/* From so many pages on, one walk along the keys beats a filter probe for each. */
+#define FIND_PAGES_WALK_MIN 4u
+
+int sealed_layer_find_pages(struct sealed_layer *layer, uint64_t ino, uint64_t first,
+			    uint32_t count, struct lsn lsn, struct version *versions,
+			    uint32_t *found)
+{
+	struct find_pages find = { first, lsn, versions, found, { 0 } };
+	int err = 0;
+
+	if (count >= FIND_PAGES_WALK_MIN) {
+		err = each_key(layer, key_make(ino, KEY_PAGE, first),
+			       key_make(ino, KEY_PAGE, first + count - 1), find_one_page, &find);
+		pin_drop(layer, &find.pin);
+		return err;
+	}
+	for (uint32_t i = 0; i < count && err >= 0; i++) {
+		if (versions[i].form)
+			continue;
+		err = sealed_layer_find(layer, key_make(ino, KEY_PAGE, first + i), lsn,
+					&versions[i]);
+		if (err == 0)
+			++*found;
+	}
+	return err < 0 ? err : 0;
+}
+
+struct each_name {
+	layer_key_fn *fn;
+	void *context;
+};
+
+static int each_one_name(void *context, struct sealed_layer *layer,
+			 const struct key_record *record)
+{
+	struct each_name *each = context;
+
+	(void)layer;
+	return each->fn(each->context, record->key);
+}
+
+int sealed_layer_each_name(struct sealed_layer *layer, uint64_t ino, uint64_t from,
+			   layer_key_fn *fn, void *context)
+{
+	struct each_name each = { fn, context };
+
+	return each_key(layer, key_make(ino, KEY_NAME, from),
+			key_make(ino, KEY_NAME, KEY_INDEX_MAX), each_one_name, &each);
+}
+
+struct each_version {
+	layer_version_fn *fn;
+	void *context;
+	struct block_pin pin;
+};
+
+static int each_version_of_key(void *context, struct sealed_layer *layer,
+			       const struct key_record *record)
+{
+	struct each_version *each = context;
+	struct version version;
+	int err = 0;
+
+	for (uint32_t i = 0; i < record->version_count && !err; i++) {
+		err = version_read(layer, &each->pin, record->key, record->version_first + i,
+				   &version);
+		if (!err)
+			err = each->fn(each->context, &version);
+	}
+	return err;
+}
+
+int sealed_layer_each_version(struct sealed_layer *layer, uint64_t ino, layer_version_fn *fn,
+			      void *context)
+{
+	struct each_version each = { fn, context, { 0 } };
+	int err = each_key(layer, (struct key){ ino, 0 }, (struct key){ ino, UINT64_MAX },
+			   each_version_of_key, &each);
+
+	pin_drop(layer, &each.pin);
+	return err;
+}

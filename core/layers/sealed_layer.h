@@ -1,0 +1,40 @@
+/*
+ * Sealed layer: read from its file, index and payloads alike.
+ *
+ * Held in memory: the descriptor and the footer. Index blocks come through the
+ * block cache, payloads by pread: a file cut short gives an error, not SIGBUS.
+ */
+#ifndef VARVE_LAYERS_SEALED_LAYER_H
+#define VARVE_LAYERS_SEALED_LAYER_H
+
+#include "block_cache.h"
+#include "layer.h"
+
+struct sealed_layer;
+
+/*
+ * Open layer @layer_id in @dir_fd and verify header and footer. 0 and *layer_out,
+ * freed by sealed_layer_close; -ENOENT; -EUCLEAN: damaged or cut short;
+ * -EXDEV: of another store; -EPROTONOSUPPORT; other -errno.
+ */
+int sealed_layer_open(int dir_fd, uint64_t layer_id, const struct store_identity *store,
+		      struct block_cache *cache, struct sealed_layer **layer_out);
+void sealed_layer_close(struct sealed_layer *layer);    /* NULL is ignored; no reader is left */
+
+struct layer *sealed_layer_base(struct sealed_layer *layer);
+const struct layer_footer *sealed_layer_footer(const struct sealed_layer *layer);
+uint64_t sealed_layer_file_bytes(const struct sealed_layer *layer);
+
+/* What layer.h dispatches to. */
+int sealed_layer_find(struct sealed_layer *layer, struct key key, struct lsn lsn,
+		      struct version *version_out);
+int sealed_layer_find_pages(struct sealed_layer *layer, uint64_t ino, uint64_t first,
+			    uint32_t count, struct lsn lsn, struct version *versions,
+			    uint32_t *found);
+int sealed_layer_each_name(struct sealed_layer *layer, uint64_t ino, uint64_t from,
+			   layer_key_fn *fn, void *context);
+int sealed_layer_each_version(struct sealed_layer *layer, uint64_t ino, layer_version_fn *fn,
+			      void *context);
+int sealed_layer_fd(const struct sealed_layer *layer);
+
+#endif

@@ -1,0 +1,110 @@
+#include "floors.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "codec.h"
+#include "engine.h"
+
+static int floors_decode(const uint8_t *bytes, size_t size_bytes, struct floors *floors)
+{
+	struct get_cursor c = get_cursor(bytes, size_bytes);
+
+	if (size_bytes % FLOOR_BYTES)
+		return -EUCLEAN;
+	for (uint32_t i = 0; i < size_bytes / FLOOR_BYTES; i++) {
+		struct floor_entry *entry = &floors->entries[i];
+
+		entry->block = get_u64(&c);
+		entry->lsn = lsn_make(get_u64(&c));
+		if (i && (entry->block <= entry[-1].block ||
+			  entry->lsn.value < entry[-1].lsn.value))
+			return -EUCLEAN;
+	}
+	floors->count = (uint32_t)(size_bytes / FLOOR_BYTES);
+	return 0;
+}
+
+int floors_load(const struct layer_guard *guard, uint64_t ino, struct lsn lsn,
+		struct floors *floors_out)
+{
+	struct version version;
+	uint8_t *bytes = NULL;
+	size_t size;
+	int err;
+
+	*floors_out = (struct floors){ NULL, 0, 0 };
+	err = engine_find(guard, key_make(ino, KEY_FLOOR, 0), lsn, &version);
+	if (err)
+		return err < 0 ? err : 0;
+	floors_out->room = version.size_bytes / FLOOR_BYTES + 1;
+	floors_out->entries = malloc(floors_out->room * sizeof(*floors_out->entries));
+	bytes = malloc(version.size_bytes + 1);
+	if (!bytes || !floors_out->entries)
+		err = -ENOMEM;
+	if (!err)
+		err = engine_load(guard, &version, bytes, version.size_bytes, &size);
+	if (!err)
+		err = floors_decode(bytes, size, floors_out);
+	free(bytes);
+	if (err)
+		floors_free(floors_out);
+	return err < 0 ? err : 0;
+}
+
+void floors_free(struct floors *floors)
+{
+	free(floors->entries);
+	*floors = (struct floors){ NULL, 0, 0 };
+}
+
+/* How many entries begin at or below @block. */
+static uint32_t count_at_or_below(const struct floors *floors, uint64_t block)
+{
+	uint32_t low = 0, high = floors->count;
+
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+
+		if (floors->entries[middle].block <= block)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+struct lsn floors_at(const struct floors *floors, uint64_t block)
+{
+	uint32_t below = count_at_or_below(floors, block);
+
+	return below ? floors->entries[below - 1].lsn : lsn_make(0);
+}
+
+int floors_cut(struct floors *floors, uint64_t block, struct lsn lsn)
+{
+	while (floors->count && floors->entries[floors->count - 1].block >= block)
+		floors->count--;
+	if (floors->count >= floors->room) {
+		uint32_t room = floors->room ? 2 * floors->room : 4;
+		struct floor_entry *entries =
+			realloc(floors->entries, room * sizeof(*entries));
+
+		if (!entries)
+			return -ENOMEM;
+		floors->entries = entries;
+		floors->room = room;
+	}
+	floors->entries[floors->count++] = (struct floor_entry){ block, lsn };
+	return 0;
+}
+
+void floors_encode(const struct floors *floors, uint8_t *bytes_out)
+{
+	struct put_cursor c = put_cursor(bytes_out, (size_t)floors->count * FLOOR_BYTES);
+
+	for (uint32_t i = 0; i < floors->count; i++) {
+		put_u64(&c, floors->entries[i].block);
+		put_u64(&c, floors->entries[i].lsn.value);
+	}
+}

@@ -1,0 +1,497 @@
+#include "store.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "arena.h"
+#include "io.h"
+#include "listing.h"
+#include "manifest.h"
+#include "store_internal.h"
+
+#define LOCK_NAME "lock"
+#define HOLDER_BYTES_MAX 512u
+
+/* ---- the lock ---- */
+
+/* "<pid> <who>". Readers may meet it half written; it only informs. */
+static int holder_read(int fd, char *holder_out, size_t size_bytes, int *pid_out)
+{
+	char text[HOLDER_BYTES_MAX + 1];
+	ssize_t count = pread(fd, text, HOLDER_BYTES_MAX, 0);
+	int skip = 0;
+
+	*pid_out = 0;
+	holder_out[0] = '\0';
+	if (count < 0)
+		return -errno;
+	text[count] = '\0';
+	text[strcspn(text, "\n")] = '\0';
+	if (sscanf(text, "%d %n", pid_out, &skip) >= 1)
+		snprintf(holder_out, size_bytes, "%s", text + skip);
+	return 0;
+}
+
+static int report_holder(int fd, const char *path, struct report *report)
+{
+	char holder[HOLDER_BYTES_MAX];
+	int pid;
+
+	if (holder_read(fd, holder, sizeof(holder), &pid) || !pid)
+		return report_set(report, -EBUSY, "%s: another process holds the store", path);
+	return report_set(report, -EBUSY,
+			  "%s: the store is held by process %d (%s): unmount it first with "
+			  "'varve umount'", path, pid, holder);
+}
+
+static int lock_take(struct store *store, const char *holder, struct report *report)
+{
+	char text[HOLDER_BYTES_MAX];
+	int err, length;
+
+	err = io_open(store->dir_fd, LOCK_NAME, O_RDWR | O_CREAT, 0600, &store->lock_fd);
+	if (err)
+		return report_set(report, err, "%s/" LOCK_NAME ": %s", store->path,
+				  strerror(-err));
+	err = io_lock(store->lock_fd);
+	if (err == -EBUSY)
+		return report_holder(store->lock_fd, store->path, report);
+	if (err)
+		return report_set(report, err, "%s: can't lock the store: %s", store->path,
+				  strerror(-err));
+	length = snprintf(text, sizeof(text), "%d %s\n", (int)getpid(), holder ? holder : "");
+	if (length >= (int)sizeof(text))
+		length = (int)sizeof(text) - 1;
+	/* Who holds it only informs: a full disk does not keep a store from opening. */
+	if (io_truncate(store->lock_fd, 0) == 0)
+		(void)io_write(store->lock_fd, text, (size_t)length, 0);
+	return 0;
+}
+
+int store_holder(const char *path, char *holder_out, size_t size_bytes, int *pid_out)
+{
+	int dir_fd, fd, err;
+
+	holder_out[0] = '\0';
+	*pid_out = 0;
+	err = io_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0, &dir_fd);
+	if (err)
+		return err;
+	err = io_open(dir_fd, LOCK_NAME, O_RDONLY, 0, &fd);
+	io_close(dir_fd);
+	if (err)
+		return err;
+	err = io_lock_test(fd);
+	if (err == 0)
+		err = -ENOENT;
+	else if (err == -EBUSY)
+		err = holder_read(fd, holder_out, size_bytes, pid_out);
+	io_close(fd);
+	return err;
+}
+
+/* ---- mkfs ---- */
+
+enum dir_state {
+	DIR_EMPTY,              /* or what an interrupted mkfs left */
+	DIR_STORE,
+	DIR_OTHER,
+};
+
+static bool is_leftover_of_mkfs(const char *name)
+{
+	return strcmp(name, LOCK_NAME) == 0 || strcmp(name, "layers") == 0 ||
+	       strcmp(name, MANIFEST_NAME ".new") == 0;
+}
+
+static int dir_state_get(int dir_fd, enum dir_state *state_out)
+{
+	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+
+	*state_out = DIR_EMPTY;
+	if (!dir) {
+		io_close(fd);
+		return -errno;
+	}
+	while ((entry = readdir(dir)) != NULL) {
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+		    is_leftover_of_mkfs(entry->d_name))
+			continue;
+		if (strcmp(entry->d_name, MANIFEST_NAME) == 0) {
+			*state_out = DIR_STORE;
+			break;
+		}
+		*state_out = DIR_OTHER;
+	}
+	closedir(dir);
+	return 0;
+}
+
+static bool page_size_is_offered(uint32_t size_bytes)
+{
+	return size_bytes >= STORE_PAGE_SIZE_MIN && size_bytes <= STORE_PAGE_SIZE_MAX &&
+	       (size_bytes & (size_bytes - 1)) == 0;
+}
+
+static int mkfs_in(int dir_fd, const char *path, uint32_t page_size_bytes, struct report *report)
+{
+	enum dir_state state;
+	int err = dir_state_get(dir_fd, &state);
+
+	if (!err && state == DIR_STORE)
+		return report_set(report, -EEXIST,
+				  "%s: there is a store already: mount it, or choose another place",
+				  path);
+	if (!err && state == DIR_OTHER)
+		return report_set(report, -ENOTEMPTY,
+				  "%s: the directory is not empty: choose another place", path);
+	if (!err)
+		err = engine_create(dir_fd, page_size_bytes);
+	if (err)
+		report_set(report, err, "%s: can't make the store: %s", path, strerror(-err));
+	return err;
+}
+
+/* Make the first batch. The manifest is there, so this may be repeated by any open. */
+static int mkfs_root(const char *path, const struct store_mkfs_options *options,
+		     struct report *report)
+{
+	struct store_options open_options = { .holder = "mkfs" };
+	struct store *store;
+	int err = store_open(path, &open_options, report, &store);
+	int close_err;
+
+	if (err)
+		return err;
+	if (options->root_mode || options->root_uid || options->root_gid) {
+		struct tree_attr to = {
+			.mode = options->root_mode ? options->root_mode : 0755,
+			.uid = options->root_uid,
+			.gid = options->root_gid,
+		};
+
+		err = tree_setattr(store, TREE_ROOT_INO,
+				   TREE_SET_MODE | TREE_SET_UID | TREE_SET_GID, &to, &to);
+	}
+	close_err = store_close(store);
+	if (!err)
+		err = close_err;
+	if (err)
+		report_set(report, err, "%s: can't write the first directory: %s", path,
+			   strerror(-err));
+	return err;
+}
+
+static int sync_parent(const char *path)
+{
+	char *copy = strdup(path), *slash;
+	int fd, err;
+
+	if (!copy)
+		return -ENOMEM;
+	for (size_t end = strlen(copy); end > 1 && copy[end - 1] == '/';)
+		copy[--end] = '\0';
+	slash = strrchr(copy, '/');
+	if (slash)
+		slash[slash == copy] = '\0';
+	err = io_open(AT_FDCWD, slash ? copy : ".", O_RDONLY | O_DIRECTORY, 0, &fd);
+	free(copy);
+	if (!err)
+		err = io_sync_dir(fd);
+	io_close(fd);
+	return err;
+}
+
+int store_mkfs(const char *path, const struct store_mkfs_options *options, struct report *report)
+{
+	uint32_t page_size = options->page_size_bytes ? options->page_size_bytes
+						      : STORE_PAGE_SIZE_DEFAULT;
+	int dir_fd, err;
+
+	if (!page_size_is_offered(page_size))
+		return report_set(report, -EINVAL,
+				  "page size %u: it must be a power of two from %u to %u", page_size,
+				  STORE_PAGE_SIZE_MIN, STORE_PAGE_SIZE_MAX);
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return report_set(report, -errno, "%s: can't make the directory: %s", path,
+				  strerror(errno));
+	err = io_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0, &dir_fd);
+	if (err)
+		return report_set(report, err, "%s: %s", path, strerror(-err));
+	err = mkfs_in(dir_fd, path, page_size, report);
+	io_close(dir_fd);
+	if (!err)
+		err = mkfs_root(path, options, report);
+	if (!err)
+		err = sync_parent(path);
+	return err;
+}
+
+/* ---- open, close ---- */
+
+static int open_dir(struct store *store, const char *path, struct report *report)
+{
+	enum dir_state state;
+	int err;
+
+	err = io_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0, &store->dir_fd);
+	if (err == -ENOENT)
+		return report_set(report, err, "%s: there is no such directory: make a store with "
+				  "'varve mkfs %s'", path, path);
+	if (err)
+		return report_set(report, err, "%s: %s", path, strerror(-err));
+	store->path = realpath(path, NULL);
+	if (!store->path)
+		return report_set(report, -errno, "%s: %s", path, strerror(errno));
+	err = dir_state_get(store->dir_fd, &state);
+	if (err)
+		return report_set(report, err, "%s: %s", path, strerror(-err));
+	if (state == DIR_EMPTY)
+		return report_set(report, -EMEDIUMTYPE, "%s: empty, or a store that is half made: "
+				  "make one with 'varve mkfs %s'", path, path);
+	if (state == DIR_OTHER)
+		return report_set(report, -EMEDIUMTYPE,
+				  "%s: not a varve store (it has no file 'manifest'): check the path",
+				  path);
+	return 0;
+}
+
+/* An empty history gets its root now: mkfs was killed before it, or is running. */
+static int ensure_root(struct store *store, struct report *report)
+{
+	struct stat st;
+	int err;
+
+	if (engine_newest(store->engine).value)
+		return 0;
+	if (fstat(store->dir_fd, &st) < 0)
+		return -errno;
+	err = tree_make_root(store, 0755, st.st_uid, st.st_gid);
+	if (err)
+		report_set(report, err, "%s: can't write the root directory: %s", store->path,
+			   strerror(-err));
+	return err;
+}
+
+static uint64_t hash_mask(unsigned bits)
+{
+	return bits && bits < KEY_INDEX_BITS ? (UINT64_C(1) << bits) - 1 : KEY_INDEX_MAX;
+}
+
+static void store_free(struct store *store)
+{
+	inode_table_free(store->inodes);
+	listing_cache_free(store->listings);
+	pthread_mutex_destroy(&store->rename_lock);
+	io_close(store->lock_fd);
+	io_close(store->dir_fd);
+	free(store->path);
+	free(store);
+}
+
+static int open_engine(struct store *store, const struct store_options *options,
+		       struct report *report)
+{
+	struct engine_options engine_options = {
+		.read_only = options->read_only,
+		.layer_size_bytes = options->layer_size_bytes,
+		.freeze_age_ns = options->freeze_age_ns,
+		.cache_size_bytes = options->cache_size_bytes,
+	};
+	struct report inner = { "" };
+	int err = engine_open(store->dir_fd, &engine_options, &inner, &store->engine);
+
+	if (err)
+		return report_set(report, err, "%s: %s", store->path, inner.text);
+	store->page_size_bytes = engine_page_size(store->engine);
+	atomic_init(&store->ino_next, engine_ino_next(store->engine));
+	if (atomic_load(&store->ino_next) <= TREE_ROOT_INO)
+		atomic_store(&store->ino_next, TREE_ROOT_INO + 1);
+	return 0;
+}
+
+int store_open(const char *path, const struct store_options *options, struct report *report,
+	       struct store **store_out)
+{
+	struct store *store = calloc(1, sizeof(*store));
+	int err;
+
+	*store_out = NULL;
+	if (!store)
+		return report_set(report, -ENOMEM, "%s: not enough memory", path);
+	store->dir_fd = store->lock_fd = -1;
+	store->name_hash_mask = hash_mask(options->name_hash_bits);
+	pthread_mutex_init(&store->rename_lock, NULL);
+	err = open_dir(store, path, report);
+	if (!err)
+		err = lock_take(store, options->holder, report);
+	if (!err)
+		err = inode_table_create(&store->inodes);
+	if (!err)
+		err = listing_cache_create(&store->listings);
+	if (!err)
+		err = open_engine(store, options, report);
+	if (!err && !options->read_only)
+		err = ensure_root(store, report);
+	if (err) {
+		if (store->engine)
+			engine_close(store->engine);
+		store_free(store);
+		return err;
+	}
+	*store_out = store;
+	return 0;
+}
+
+int store_close(struct store *store)
+{
+	int err;
+
+	if (!store)
+		return 0;
+	err = engine_close(store->engine);
+	store_free(store);
+	return err;
+}
+
+int store_sync(struct store *store, struct lsn *lsn_out)
+{
+	struct lsn lsn;
+	int err = engine_sync(store->engine, &lsn);
+
+	if (lsn_out)
+		*lsn_out = lsn;
+	return err;
+}
+
+int store_freeze(struct store *store)
+{
+	return engine_freeze(store->engine);
+}
+
+void store_window(struct store *store, struct lsn *oldest_out, struct lsn *newest_out)
+{
+	*oldest_out = engine_oldest(store->engine);
+	*newest_out = engine_newest(store->engine);
+}
+
+int store_resolve(struct store *store, struct lsn at, struct lsn *lsn_out)
+{
+	struct lsn oldest, newest;
+
+	store_window(store, &oldest, &newest);
+	*lsn_out = lsn_is_head(at) ? newest : at;
+	return lsn_out->value < oldest.value || lsn_out->value > newest.value ? -ENOENT : 0;
+}
+
+const char *store_path(const struct store *store)
+{
+	return store->path;
+}
+
+uint32_t store_page_size(const struct store *store)
+{
+	return store->page_size_bytes;
+}
+
+/* ---- numbers ---- */
+
+static void id_to_text(const uint8_t id[16], char text_out[37])
+{
+	static const char digits[] = "0123456789abcdef";
+	char *at = text_out;
+
+	for (unsigned i = 0; i < 16; i++) {
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			*at++ = '-';
+		*at++ = digits[id[i] >> 4];
+		*at++ = digits[id[i] & 15];
+	}
+	*at = '\0';
+}
+
+void store_usage_get(struct store *store, struct store_usage *usage_out)
+{
+	struct engine_usage usage;
+
+	engine_usage_get(store->engine, &usage);
+	*usage_out = (struct store_usage){
+		.page_size_bytes = store->page_size_bytes,
+		.format_version = MANIFEST_FORMAT_VERSION,
+		.read_only = usage.read_only,
+		.oldest = usage.oldest,
+		.newest = usage.newest,
+		.durable = usage.durable,
+		.layer_count = usage.layer_count,
+		.sealed_bytes = usage.sealed_bytes,
+		.inode_next = atomic_load(&store->ino_next),
+		.arena_capacity_bytes = usage.arena_capacity_bytes,
+		.arena_used_bytes = usage.arena_used_bytes,
+		.arena_dirty_bytes = usage.arena_dirty_bytes,
+		.arena_framing_bytes = usage.arena_held_bytes[ARENA_FRAMING],
+		.arena_attr_bytes = usage.arena_held_bytes[ARENA_ATTR],
+		.arena_name_bytes = usage.arena_held_bytes[ARENA_NAME],
+		.arena_image_bytes = usage.arena_held_bytes[ARENA_IMAGE],
+		.arena_patch_bytes = usage.arena_held_bytes[ARENA_PATCH],
+		.index_bytes = usage.index_bytes,
+		.cache_bytes = usage.cache_bytes,
+		.version_count = usage.version_count,
+		.commit_count = usage.commit_count,
+		.sync_count = usage.sync_count,
+		.flush_count = usage.flush_count,
+		.flush_range_count = usage.flush_range_count,
+		.flush_bytes = usage.flush_bytes,
+		.freeze_count = usage.freeze_count,
+	};
+	id_to_text(engine_identity(store->engine)->id, usage_out->id);
+}
+
+static void usage_from_manifest(const struct manifest *manifest, struct store_usage *usage)
+{
+	usage->page_size_bytes = manifest->store.page_size_bytes;
+	usage->format_version = manifest->format_version;
+	usage->newest = usage->durable = manifest->durable;
+	id_to_text(manifest->store.id, usage->id);
+	for (uint32_t i = 0; i < manifest->layer_count; i++) {
+		const struct manifest_layer *layer = &manifest->layers[i];
+
+		if (!layer->sealed)
+			continue;
+		usage->layer_count++;
+		usage->sealed_bytes += layer->file_bytes;
+		if (layer->end.value > usage->newest.value)
+			usage->newest = layer->end;
+	}
+}
+
+int store_peek(const char *path, struct store_usage *usage_out, struct report *report)
+{
+	struct store store = { .dir_fd = -1 };
+	struct manifest manifest;
+	struct report inner = { "" };
+	int err;
+
+	memset(usage_out, 0, sizeof(*usage_out));
+	err = open_dir(&store, path, report);
+	if (!err) {
+		err = manifest_open(&manifest, store.dir_fd, false, &inner);
+		if (err) {
+			report_set(report, err, "%s: %s", path, inner.text);
+		} else {
+			usage_from_manifest(&manifest, usage_out);
+			manifest_close(&manifest);
+		}
+	}
+	io_close(store.dir_fd);
+	free(store.path);
+	return err;
+}

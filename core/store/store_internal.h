@@ -1,0 +1,45 @@
+/*
+ * Store, inside: what the files of this folder share.
+ */
+#ifndef VARVE_STORE_INTERNAL_H
+#define VARVE_STORE_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "attr.h"
+#include "engine.h"
+#include "inode.h"
+#include "store.h"
+#include "tree.h"
+
+struct listing_cache;
+
+struct store {
+	/* constant after store_open */
+	char *path;
+	int dir_fd, lock_fd;
+	uint32_t page_size_bytes;
+	uint64_t name_hash_mask;
+	struct engine *engine;
+	struct inode_table *inodes;
+	struct listing_cache *listings;
+
+	_Atomic uint64_t ino_next;      /* the next number to give out */
+	pthread_mutex_t rename_lock;    /* held while a directory moves: parents stay put; outside inode locks */
+};
+
+/* LSN_HEAD: the newest; else @at, if it is in the window. -ENOENT: it is not. */
+int store_resolve(struct store *store, struct lsn at, struct lsn *lsn_out);
+
+/* Attributes of @ino as of @lsn; @raw_out (ATTR_BYTES) and @version_out may be NULL.
+ * -ENOENT; -errno. */
+int attr_load(const struct layer_guard *guard, uint64_t ino, struct lsn lsn, struct attr *attr_out,
+	      uint8_t *raw_out, struct version *version_out);
+
+struct tree_time tree_now(int64_t *ns_out);     /* CLOCK_REALTIME */
+
+/* Write the first batch, which makes the root directory. */
+int tree_make_root(struct store *store, uint32_t mode, uint32_t uid, uint32_t gid);
+
+#endif

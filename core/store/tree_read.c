@@ -1,0 +1,382 @@
+/*
+ * Tree, reading: attributes, names, data, at head and at any LSN of the window.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "floors.h"
+#include "listing.h"
+#include "names.h"
+#include "store_internal.h"
+
+#define READ_PAGES_MAX 256u             /* pages found and loaded at a time */
+
+struct tree_time tree_now(int64_t *ns_out)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	*ns_out = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+	return (struct tree_time){ now.tv_sec, (uint32_t)now.tv_nsec };
+}
+
+int attr_load(const struct layer_guard *guard, uint64_t ino, struct lsn lsn, struct attr *attr_out,
+	      uint8_t *raw_out, struct version *version_out)
+{
+	uint8_t raw[ATTR_BYTES];
+	struct version version;
+	size_t size;
+	int err;
+
+	err = engine_find(guard, key_make(ino, KEY_ATTR, 0), lsn, &version);
+	if (!err)
+		err = engine_load(guard, &version, raw, sizeof(raw), &size);
+	if (err)
+		return err == 1 ? -ENOENT : err;
+	if (size != ATTR_BYTES)
+		return -EUCLEAN;
+	err = attr_decode(raw, attr_out);
+	if (err)
+		return err;
+	attr_out->shown.ino = ino;
+	attr_out->shown.changed = version.lsn;
+	attr_out->shown.position = version_position(&version);
+	if (raw_out)
+		memcpy(raw_out, raw, sizeof(raw));
+	if (version_out)
+		*version_out = version;
+	return 0;
+}
+
+/* Attributes at head and the newest LSN, which belong together: while the inode
+ * is locked nothing changes it. */
+static int head_attr(struct store *store, uint64_t ino, struct attr *attr_out, struct lsn *lsn_out)
+{
+	struct inode *inode;
+	int err = inode_lock(store, ino, &inode);
+
+	if (err)
+		return err;
+	*attr_out = inode->attr;
+	*lsn_out = engine_newest(store->engine);
+	inode_unlock(store, inode);
+	return 0;
+}
+
+/* In the past an inode without a name is gone. The guard is held. */
+static int past_attr(const struct layer_guard *guard, uint64_t ino, struct lsn lsn,
+		     struct attr *attr_out)
+{
+	int err = attr_load(guard, ino, lsn, attr_out, NULL, NULL);
+
+	return !err && attr_out->shown.nlink == 0 ? -ENOENT : err;
+}
+
+/* Attributes at @at, the LSN to read at, and a guard that covers it. */
+static int attr_guarded(struct store *store, struct layer_guard *guard, uint64_t ino,
+			struct lsn at, struct attr *attr_out, struct lsn *lsn_out)
+{
+	int err;
+
+	err = lsn_is_head(at) ? head_attr(store, ino, attr_out, lsn_out)
+			      : store_resolve(store, at, lsn_out);
+	if (err)
+		return err;
+	engine_guard_take(store->engine, guard);
+	if (lsn_is_head(at))
+		return 0;
+	err = past_attr(guard, ino, *lsn_out, attr_out);
+	if (err)
+		layer_guard_drop(guard);
+	return err;
+}
+
+static int attr_at_dir(struct store *store, struct layer_guard *guard, uint64_t dir,
+		       struct lsn at, struct attr *attr_out, struct lsn *lsn_out)
+{
+	int err = attr_guarded(store, guard, dir, at, attr_out, lsn_out);
+
+	if (!err && !S_ISDIR(attr_out->shown.mode)) {
+		layer_guard_drop(guard);
+		err = -ENOTDIR;
+	}
+	return err;
+}
+
+int tree_getattr(struct store *store, uint64_t ino, struct lsn at, struct tree_attr *attr_out)
+{
+	struct layer_guard guard;
+	struct attr attr;
+	struct lsn lsn;
+	int err = attr_guarded(store, &guard, ino, at, &attr, &lsn);
+
+	if (err)
+		return err;
+	layer_guard_drop(&guard);
+	*attr_out = attr.shown;
+	return 0;
+}
+
+int tree_lookup(struct store *store, uint64_t dir, const char *name, struct lsn at,
+		struct tree_attr *attr_out)
+{
+	bool dots = strcmp(name, "..") == 0;
+	struct name_bucket bucket = { 0 };
+	struct name_entry entry;
+	struct layer_guard guard;
+	struct attr attr;
+	struct lsn lsn;
+	int err;
+
+	if (!dots && strcmp(name, ".") != 0) {
+		err = name_check(name);
+		if (err)
+			return err;
+	}
+	err = attr_at_dir(store, &guard, dir, at, &attr, &lsn);
+	if (err)
+		return err;
+	if (dots || strcmp(name, ".") == 0) {
+		entry.ino = dots ? attr.shown.parent_ino : dir;
+	} else {
+		err = name_bucket_load(&guard, dir, name_hash(store, name), lsn, &bucket);
+		if (!err)
+			err = name_bucket_find(&bucket, name, &entry);
+		name_bucket_free(&bucket);
+	}
+	layer_guard_drop(&guard);
+	if (!err)
+		err = tree_getattr(store, entry.ino, at, attr_out);
+	/* Unlinked between the two looks. */
+	return !err && attr_out->nlink == 0 && entry.ino != dir ? -ENOENT : err;
+}
+
+static bool emit_dots(const struct attr *attr, uint64_t cookie, tree_entry_fn *fn, void *context)
+{
+	struct tree_entry dot = { ".", attr->shown.ino, S_IFDIR, NAME_COOKIE_DOT };
+	struct tree_entry dotdot = { "..", attr->shown.parent_ino, S_IFDIR, NAME_COOKIE_DOTDOT };
+
+	if (cookie < NAME_COOKIE_DOT && !fn(context, &dot))
+		return false;
+	return cookie >= NAME_COOKIE_DOTDOT || fn(context, &dotdot);
+}
+
+/* Emit the names of one bucket behind @cookie, by slot. 0; 1: the caller has enough; -errno. */
+static int emit_bucket(const struct name_bucket *bucket, uint64_t cookie, tree_entry_fn *fn,
+		       void *context)
+{
+	struct name_entry entry;
+	uint64_t last = cookie;
+
+	for (;;) {
+		struct name_entry best;
+		uint64_t best_cookie = UINT64_MAX;
+		struct tree_entry shown;
+		size_t at = 0;
+		int err;
+
+		while ((err = name_bucket_next(bucket, &at, &entry)) == 0) {
+			uint64_t here = name_cookie(bucket->hash, entry.slot);
+
+			if (here > last && here < best_cookie) {
+				best = entry;
+				best_cookie = here;
+			}
+		}
+		if (err < 0)
+			return err;
+		if (best_cookie == UINT64_MAX)
+			return 0;
+		shown = (struct tree_entry){ best.name, best.ino, best.type, best_cookie };
+		if (!fn(context, &shown))
+			return 1;
+		last = best_cookie;
+	}
+}
+
+int tree_readdir(struct store *store, uint64_t dir, struct lsn at, uint64_t cookie,
+		 tree_entry_fn *fn, void *context)
+{
+	struct layer_guard guard;
+	struct listing *listing;
+	struct attr attr;
+	struct lsn lsn;
+	int err = attr_at_dir(store, &guard, dir, at, &attr, &lsn);
+
+	if (err)
+		return err;
+	if (!emit_dots(&attr, cookie, fn, context)) {
+		layer_guard_drop(&guard);
+		return 0;
+	}
+	err = listing_get(store, &guard, dir, at, cookie <= NAME_COOKIE_DOTDOT, &listing);
+	for (size_t i = err ? 0 : listing_seek(listing, cookie / NAME_SLOT_COUNT);
+	     !err && i < listing->count; i++) {
+		struct name_bucket bucket;
+
+		err = name_bucket_load(&guard, dir, listing->hashes[i], lsn, &bucket);
+		if (!err)
+			err = emit_bucket(&bucket, cookie, fn, context);
+		name_bucket_free(&bucket);
+	}
+	if (listing)
+		listing_put(store->listings, listing);
+	layer_guard_drop(&guard);
+	return err < 0 ? err : 0;
+}
+
+/* ---- data ---- */
+
+/* Versions that a cut made invisible count as holes. */
+static void drop_below_floors(const struct floors *floors, uint64_t first, uint32_t count,
+			      struct version *versions)
+{
+	for (uint32_t i = 0; floors->count && i < count; i++)
+		if (versions[i].form &&
+		    versions[i].lsn.value <= floors_at(floors, first + i).value)
+			versions[i].form = 0;
+}
+
+/* One request, cut to the file's size. */
+struct read_request {
+	struct store *store;
+	const struct layer_guard *guard;
+	uint64_t ino;
+	struct lsn lsn;
+	const struct floors *floors;
+	uint8_t *bounce;                /* one page */
+};
+
+/* Load part of one page. */
+static int read_part(const struct read_request *request, const struct version *version,
+		     size_t from, size_t size_bytes, uint8_t *out)
+{
+	int err = engine_load_pages(request->guard, version, 1, request->store->page_size_bytes,
+				    request->bounce);
+
+	if (!err)
+		memcpy(out, request->bounce + from, size_bytes);
+	return err;
+}
+
+/* Read what lies in at most READ_PAGES_MAX pages: whole pages go to their place,
+ * the parts of pages at either end through the bounce page. */
+static int read_run(const struct read_request *request, uint64_t offset_bytes, uint8_t *out,
+		    size_t size_bytes)
+{
+	struct version versions[READ_PAGES_MAX];
+	size_t page = request->store->page_size_bytes;
+	uint64_t first = offset_bytes / page;
+	uint32_t count = (uint32_t)((offset_bytes + size_bytes - 1) / page - first + 1);
+	size_t from = offset_bytes % page;
+	uint32_t i = 0, whole;
+	int err = engine_find_pages(request->guard, request->ino, first, count, request->lsn,
+				    versions);
+
+	if (err)
+		return err;
+	drop_below_floors(request->floors, first, count, versions);
+	if (from || size_bytes < page) {
+		size_t part = page - from < size_bytes ? page - from : size_bytes;
+
+		err = read_part(request, &versions[0], from, part, out);
+		out += part;
+		size_bytes -= part;
+		i = 1;
+	}
+	whole = (uint32_t)(size_bytes / page);
+	if (!err && whole) {
+		err = engine_load_pages(request->guard, versions + i, whole, page, out);
+		out += whole * page;
+		size_bytes -= whole * page;
+	}
+	if (!err && size_bytes)
+		err = read_part(request, &versions[i + whole], 0, size_bytes, out);
+	return err;
+}
+
+static int read_all(struct read_request *request, uint64_t offset_bytes, uint8_t *out,
+		    size_t size_bytes)
+{
+	size_t page = request->store->page_size_bytes;
+	int err = 0;
+
+	while (size_bytes && !err) {
+		size_t room = READ_PAGES_MAX * page - offset_bytes % page;
+		size_t here = size_bytes < room ? size_bytes : room;
+
+		err = read_run(request, offset_bytes, out, here);
+		offset_bytes += here;
+		out += here;
+		size_bytes -= here;
+	}
+	return err;
+}
+
+/* The guard is held. */
+static int read_guarded(struct read_request *request, const struct attr *attr,
+			uint64_t offset_bytes, void *buffer, size_t size_bytes)
+{
+	struct floors floors = { NULL, 0, 0 };
+	int err = 0;
+
+	request->bounce = malloc(request->store->page_size_bytes);
+	if (!request->bounce)
+		return -ENOMEM;
+	if (attr->flags & ATTR_HAS_FLOORS)
+		err = floors_load(request->guard, request->ino, request->lsn, &floors);
+	request->floors = &floors;
+	if (!err)
+		err = read_all(request, offset_bytes, buffer, size_bytes);
+	floors_free(&floors);
+	free(request->bounce);
+	return err;
+}
+
+int tree_read(struct store *store, uint64_t ino, struct lsn at, uint64_t offset_bytes,
+	      void *buffer, size_t size_bytes, size_t *count_out)
+{
+	struct layer_guard guard;
+	struct read_request request;
+	struct attr attr;
+	struct lsn lsn;
+	int err;
+
+	*count_out = 0;
+	err = attr_guarded(store, &guard, ino, at, &attr, &lsn);
+	if (err)
+		return err;
+	if (S_ISDIR(attr.shown.mode)) {
+		err = -EISDIR;
+	} else if (offset_bytes < attr.shown.size_bytes && size_bytes) {
+		if (size_bytes > attr.shown.size_bytes - offset_bytes)
+			size_bytes = (size_t)(attr.shown.size_bytes - offset_bytes);
+		request = (struct read_request){ store, &guard, ino, lsn, NULL, NULL };
+		err = read_guarded(&request, &attr, offset_bytes, buffer, size_bytes);
+		if (!err)
+			*count_out = size_bytes;
+	}
+	layer_guard_drop(&guard);
+	return err;
+}
+
+int tree_readlink(struct store *store, uint64_t ino, struct lsn at, char *target_out,
+		  size_t size_bytes)
+{
+	struct tree_attr attr;
+	size_t count;
+	int err = tree_getattr(store, ino, at, &attr);
+
+	if (!err && !S_ISLNK(attr.mode))
+		err = -EINVAL;
+	if (!err && attr.size_bytes >= size_bytes)
+		err = -ENAMETOOLONG;
+	if (!err)
+		err = tree_read(store, ino, at, 0, target_out, (size_t)attr.size_bytes, &count);
+	if (!err)
+		target_out[attr.size_bytes] = '\0';
+	return err;
+}

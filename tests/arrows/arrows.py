@@ -1,0 +1,177 @@
+#!/usr/bin/python3
+"""The arrows between the boxes point one way, and the compiler holds them.
+
+Usage: arrows.py SOURCE_DIR BUILD_DIR
+
+Each box is compiled with the flags of its own first source, taken from
+compile_commands.json, on a file that includes one header of one box:
+
+(1) a header of a box above, or of one hidden behind a façade, does not compile;
+(2) the control: every header a box may reach compiles, alone and first;
+(3) no core box, and no command, can see libfuse; few files of fs name it;
+(4) no #include names a folder, which would walk around the include paths;
+(5) nothing reaches tests.
+"""
+import json
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+import unittest
+
+SOURCE = pathlib.Path(sys.argv[1]).resolve()
+BUILD = pathlib.Path(sys.argv[2]).resolve()
+
+# Whose headers a box may include. A façade hides what is below it: store shows
+# its users base (the words: lsn, report) and itself, nothing of the engine.
+REACH = {
+    "core/base": {"core/base"},
+    "core/layers": {"core/layers", "core/base"},
+    "core/catalog": {"core/catalog", "core/layers", "core/base"},
+    "core/engine": {"core/engine", "core/catalog", "core/layers", "core/base"},
+    "core/store": {"core/store", "core/engine", "core/base"},
+    "fs": {"fs", "core/store", "core/base"},
+    "tools": {"fs", "core/store", "core/base"},
+}
+FUSE_FILES_MAX = 3
+INCLUDE = re.compile(rb'^\s*#\s*include\s*["<]([^">]+)[">]', re.MULTILINE)
+
+
+def box_flags():
+    """The compiler and flags of each box that this build compiles."""
+    flags = {}
+    for entry in json.loads((BUILD / "compile_commands.json").read_text()):
+        source = pathlib.Path(entry["directory"], entry["file"]).resolve()
+        try:
+            box = str(source.parent.relative_to(SOURCE))
+        except ValueError:
+            continue
+        if box not in REACH or box in flags:
+            continue
+        words = shlex.split(entry["command"])
+        kept, skip = [], False
+        for word in words:
+            if skip:
+                skip = False
+            elif word in ("-o", "-MF", "-MT"):
+                skip = True
+            elif word not in ("-c", "-MD", "-Werror", entry["file"], str(source)):
+                kept.append(word)
+        flags[box] = kept
+    return flags
+
+
+def box_headers(box):
+    return sorted(path.name for path in (SOURCE / box).glob("*.h"))
+
+
+def box_files():
+    """Every C file of the boxes."""
+    for box in REACH:
+        for path in sorted((SOURCE / box).glob("*.[ch]")):
+            yield path
+
+
+class Arrows(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.flags = box_flags()
+        cls.scratch = tempfile.TemporaryDirectory(prefix="varve-arrows-")
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.scratch.cleanup()
+
+    def compile(self, box, include):
+        """Compile a file of @box that includes @include; (compiled, what the compiler said)."""
+        probe = os.path.join(self.scratch.name, "probe.c")
+        with open(probe, "w", encoding="ascii") as file:
+            file.write(f"#include {include}\ntypedef int probe_is_not_empty;\n")
+        done = subprocess.run(self.flags[box] + ["-fsyntax-only", probe], cwd=BUILD,
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              check=False)
+        return done.returncode == 0, done.stderr
+
+    def assert_not_found(self, box, header, include):
+        compiled, said = self.compile(box, include)
+        self.assertFalse(compiled, f"{box} can include {include}")
+        self.assertRegex(said, re.escape(header) + r".*(No such file|file not found)")
+
+    def test_every_box_of_the_build_is_known(self):
+        self.assertGreaterEqual(set(self.flags), {box for box in REACH if box.startswith("core/")})
+
+    def test_header_names_are_unique(self):
+        seen = {}
+        for box in REACH:
+            for header in box_headers(box):
+                self.assertNotIn(header, seen, f"{box} and {seen.get(header)} both have {header}")
+                seen[header] = box
+
+    def test_an_include_against_the_arrows_does_not_compile(self):
+        refused = 0
+        for box in self.flags:
+            for other in sorted(set(REACH) - REACH[box]):
+                for header in box_headers(other):
+                    with self.subTest(box=box, header=f"{other}/{header}"):
+                        self.assert_not_found(box, header, f'"{header}"')
+                        refused += 1
+        print(f"{refused} includes against the arrows refused")
+        self.assertGreater(refused, 0)
+
+    def test_an_include_along_the_arrows_compiles(self):
+        compiled_count = 0
+        for box in self.flags:
+            for other in sorted(REACH[box]):
+                for header in box_headers(other):
+                    with self.subTest(box=box, header=f"{other}/{header}"):
+                        if other == "fs" and self.names_fuse(SOURCE / other / header):
+                            continue        # for fs's own FUSE files only
+                        compiled, said = self.compile(box, f'"{header}"')
+                        self.assertTrue(compiled, f"{box} can't include {other}/{header}:\n{said}")
+                        compiled_count += 1
+        print(f"{compiled_count} includes along the arrows compiled")
+        self.assertGreater(compiled_count, 0)
+
+    @staticmethod
+    def names_fuse(path):
+        return any(b"fuse_lowlevel" in name or name.startswith(b"fuse.")
+                   or b"fuse3/" in name for name in INCLUDE.findall(path.read_bytes()))
+
+    def test_only_fs_sees_libfuse(self):
+        for box in self.flags:
+            with self.subTest(box=box):
+                if box == "fs":
+                    compiled, said = self.compile(
+                        box, "<stddef.h>\n#define FUSE_USE_VERSION 314\n#include <fuse_lowlevel.h>")
+                    self.assertTrue(compiled, said)
+                else:
+                    self.assert_not_found(box, "fuse_lowlevel.h", "<fuse_lowlevel.h>")
+
+    def test_few_files_name_libfuse(self):
+        naming = [path for path in box_files() if self.names_fuse(path)]
+        self.assertEqual([path for path in naming if path.parent.name != "fs"], [])
+        self.assertLessEqual(len(naming), FUSE_FILES_MAX, naming)
+        if "fs" in self.flags:
+            self.assertGreater(len(naming), 0)
+
+    def test_no_include_walks_around_the_paths(self):
+        for path in box_files():
+            for name in re.findall(rb'^\s*#\s*include\s*"([^"]+)"', path.read_bytes(), re.M):
+                with self.subTest(file=str(path.relative_to(SOURCE))):
+                    self.assertNotIn(b"/", name)
+
+    def test_nothing_reaches_tests(self):
+        names = {path.name for path in (SOURCE / "tests").rglob("*.h")}
+        for box in self.flags:
+            for word in self.flags[box]:
+                self.assertNotIn(str(SOURCE / "tests"), word, f"{box} sees tests")
+        for path in box_files():
+            for name in INCLUDE.findall(path.read_bytes()):
+                self.assertNotIn(name.decode(), names, f"{path} includes a header of tests")
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1] + sys.argv[3:], verbosity=2)

@@ -1,0 +1,200 @@
+#include "nullfs.h"
+
+#define FUSE_USE_VERSION 314
+#include <errno.h>
+#include <fuse_lowlevel.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define FILE_INO 2u
+#define TIMEOUT_S 86400.0
+#define WRITE_MAX_BYTES (1u << 20)
+
+struct nullfs {
+	uint8_t *bytes;                 /* threads write disjoint ranges of it; who does not, races as on any disk */
+	uint64_t size_bytes;
+	struct timespec mtime;
+};
+
+static struct nullfs *nullfs_of(fuse_req_t request)
+{
+	return fuse_req_userdata(request);
+}
+
+static int attr_get(const struct nullfs *fs, fuse_ino_t ino, struct stat *attr_out)
+{
+	memset(attr_out, 0, sizeof(*attr_out));
+	attr_out->st_ino = ino;
+	attr_out->st_nlink = 1;
+	attr_out->st_uid = getuid();
+	attr_out->st_gid = getgid();
+	attr_out->st_mtim = attr_out->st_ctim = attr_out->st_atim = fs->mtime;
+	if (ino == FUSE_ROOT_ID) {
+		attr_out->st_mode = S_IFDIR | 0755;
+		return 0;
+	}
+	if (ino == FILE_INO) {
+		attr_out->st_mode = S_IFREG | 0644;
+		attr_out->st_size = (off_t)fs->size_bytes;
+		attr_out->st_blocks = (blkcnt_t)(fs->size_bytes / 512);
+		return 0;
+	}
+	return ENOENT;
+}
+
+static void nullfs_init(void *userdata, struct fuse_conn_info *connection)
+{
+	(void)userdata;
+	connection->max_write = WRITE_MAX_BYTES;
+	connection->max_readahead = WRITE_MAX_BYTES;
+}
+
+static void nullfs_lookup(fuse_req_t request, fuse_ino_t parent, const char *name)
+{
+	struct fuse_entry_param entry = {
+		.ino = FILE_INO, .attr_timeout = TIMEOUT_S, .entry_timeout = TIMEOUT_S,
+	};
+
+	if (parent != FUSE_ROOT_ID || strcmp(name, NULLFS_FILE) != 0) {
+		fuse_reply_err(request, ENOENT);
+		return;
+	}
+	attr_get(nullfs_of(request), FILE_INO, &entry.attr);
+	fuse_reply_entry(request, &entry);
+}
+
+static void nullfs_getattr(fuse_req_t request, fuse_ino_t ino, struct fuse_file_info *file)
+{
+	struct stat attr;
+	int err = attr_get(nullfs_of(request), ino, &attr);
+
+	(void)file;
+	if (err)
+		fuse_reply_err(request, err);
+	else
+		fuse_reply_attr(request, &attr, TIMEOUT_S);
+}
+
+static void nullfs_setattr(fuse_req_t request, fuse_ino_t ino, struct stat *attr, int to_set,
+			   struct fuse_file_info *file)
+{
+	/* The size is fixed; the rest is nobody's concern here. */
+	(void)attr;
+	(void)to_set;
+	nullfs_getattr(request, ino, file);
+}
+
+static void nullfs_open(fuse_req_t request, fuse_ino_t ino, struct fuse_file_info *file)
+{
+	if (ino != FILE_INO) {
+		fuse_reply_err(request, EISDIR);
+		return;
+	}
+	file->keep_cache = 1;
+	fuse_reply_open(request, file);
+}
+
+/* How much of @size_bytes at @offset lies in the file. */
+static size_t clip(const struct nullfs *fs, off_t offset, size_t size_bytes)
+{
+	uint64_t left = (uint64_t)offset < fs->size_bytes ? fs->size_bytes - (uint64_t)offset : 0;
+
+	return size_bytes < left ? size_bytes : (size_t)left;
+}
+
+static void nullfs_read(fuse_req_t request, fuse_ino_t ino, size_t size_bytes, off_t offset,
+			struct fuse_file_info *file)
+{
+	const struct nullfs *fs = nullfs_of(request);
+
+	(void)ino;
+	(void)file;
+	fuse_reply_buf(request, (const char *)fs->bytes + offset, clip(fs, offset, size_bytes));
+}
+
+static void nullfs_write(fuse_req_t request, fuse_ino_t ino, const char *bytes, size_t size_bytes,
+			 off_t offset, struct fuse_file_info *file)
+{
+	struct nullfs *fs = nullfs_of(request);
+
+	(void)ino;
+	(void)file;
+	if (clip(fs, offset, size_bytes) < size_bytes) {
+		fuse_reply_err(request, ENOSPC);
+		return;
+	}
+	memcpy(fs->bytes + offset, bytes, size_bytes);
+	fuse_reply_write(request, size_bytes);
+}
+
+static void nullfs_fsync(fuse_req_t request, fuse_ino_t ino, int data_only,
+			 struct fuse_file_info *file)
+{
+	(void)ino;
+	(void)data_only;
+	(void)file;
+	fuse_reply_err(request, 0);
+}
+
+static const struct fuse_lowlevel_ops operations = {
+	.init = nullfs_init,
+	.lookup = nullfs_lookup,
+	.getattr = nullfs_getattr,
+	.setattr = nullfs_setattr,
+	.open = nullfs_open,
+	.read = nullfs_read,
+	.write = nullfs_write,
+	.fsync = nullfs_fsync,
+};
+
+static int session_serve(struct fuse_session *session, const char *mountpoint)
+{
+	struct fuse_loop_config *loop;
+	int err;
+
+	if (fuse_set_signal_handlers(session) != 0)
+		return 1;
+	err = fuse_session_mount(session, mountpoint);
+	if (err) {
+		fuse_remove_signal_handlers(session);
+		return 1;
+	}
+	loop = fuse_loop_cfg_create();
+	fuse_loop_cfg_set_clone_fd(loop, 1);
+	err = fuse_session_loop_mt(session, loop);
+	fuse_loop_cfg_destroy(loop);
+	fuse_session_unmount(session);
+	fuse_remove_signal_handlers(session);
+	/* A positive value is the signal that ended the loop. */
+	return err < 0;
+}
+
+int nullfs_serve(const char *mountpoint, uint64_t file_size_bytes)
+{
+	char *argv[] = { "nullfs", "-o", "fsname=nullfs,subtype=nullfs,default_permissions", NULL };
+	struct fuse_args arguments = FUSE_ARGS_INIT(3, argv);
+	struct nullfs fs = { .size_bytes = file_size_bytes };
+	struct fuse_session *session;
+	int status;
+
+	clock_gettime(CLOCK_REALTIME, &fs.mtime);
+	fs.bytes = mmap(NULL, file_size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			-1, 0);
+	if (fs.bytes == MAP_FAILED) {
+		fprintf(stderr, "nullfs: no memory for a file of %llu bytes\n",
+			(unsigned long long)file_size_bytes);
+		return 1;
+	}
+	session = fuse_session_new(&arguments, &operations, sizeof(operations), &fs);
+	status = session ? session_serve(session, mountpoint) : 1;
+	if (session)
+		fuse_session_destroy(session);
+	fuse_opt_free_args(&arguments);
+	munmap(fs.bytes, file_size_bytes);
+	return status;
+}

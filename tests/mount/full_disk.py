@@ -1,0 +1,169 @@
+#!/usr/bin/python3
+"""A full disk: ENOSPC comes to the writer, before a write is acknowledged; reads of head and
+past go on; nothing is lost; once there is space, writes go on without a remount."""
+import errno
+import os
+import pathlib
+import subprocess
+import threading
+
+import harness
+from harness import pattern, read_file, run, varve
+
+DISK_MIB = 256
+BALLAST_MIB = 48
+
+
+class FullDisk(harness.ServerCase):
+    def disk_new(self, kind):
+        """A small filesystem of its own, gone when the test is."""
+        if os.geteuid() != 0:
+            self.fail("to mount a small disk this test has to be run by root")
+        folder = self.folder_new()
+        disk = folder / "disk"
+        disk.mkdir()
+        if kind == "tmpfs":
+            run("mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", disk)
+        else:
+            with open(folder / "image", "wb") as image:
+                image.truncate(DISK_MIB << 20)
+            run("mkfs.ext4", "-q", "-m", "0", folder / "image")
+            run("mount", "-o", "loop", folder / "image", disk)
+        self.addCleanup(run, "umount", "-l", disk)
+        return disk
+
+    def ballast(self, disk, mib):
+        run("fallocate", "-l", f"{mib}M", disk / "ballast")
+
+    @staticmethod
+    def fill(m, name, written, size=100_000):
+        """Append records until the disk is full; what was acknowledged goes to @written as
+        (index, LSN after). The errno that ended it."""
+        fd = os.open(m.head / name, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+        try:
+            while True:
+                try:
+                    count = os.write(fd, pattern(size, salt=len(written)))
+                except OSError as error:
+                    return error.errno
+                if count != size:
+                    return f"a write of {size} bytes took {count}"
+                written.append((len(written), m.latest()))
+        finally:
+            os.close(fd)
+
+    def assert_holds(self, m, name, written, size=100_000, samples=40):
+        """Every acknowledged record is at the head, and at its LSN, and nothing more."""
+        data = read_file(m.head / name)
+        self.assertEqual(len(data), len(written) * size)
+        for index, _ in written:
+            self.assertEqual(data[index * size:(index + 1) * size], pattern(size, salt=index))
+        for index, lsn in written[::max(1, len(written) // samples)]:
+            past = read_file(m.at(lsn) / name)
+            self.assertEqual(past, data[:(index + 1) * size], lsn)
+
+    def fill_and_go_on(self, kind):
+        disk = self.disk_new(kind)
+        self.ballast(disk, BALLAST_MIB)
+        (disk / "v").mkdir()
+        m = self.mount_new(folder=disk / "v")
+        written = []
+        self.assertEqual(self.fill(m, "log", written), errno.ENOSPC)
+        print(f"{kind}: {len(written)} records of 100 kB on a disk of {DISK_MIB} MiB")
+        self.assertGreater(len(written), 100)
+        for _ in range(20):
+            self.assertEqual(self.fill(m, "log", written), errno.ENOSPC)
+        self.assert_holds(m, "log", written)
+
+        with self.subTest("unmounted and mounted on the full disk"):
+            m.remount()
+            self.assert_holds(m, "log", written)
+        with self.subTest("killed on the full disk"):
+            m.kill()
+            m.mount()
+            self.assert_holds(m, "log", written)
+
+        os.unlink(disk / "ballast")
+        before = len(written)
+        self.assertEqual(self.fill(m, "log", written), errno.ENOSPC)
+        self.assertGreater(len(written) - before, 50)
+        self.assert_holds(m, "log", written)
+        m.remount()
+        self.assert_holds(m, "log", written)
+
+    def test_on_tmpfs(self):
+        self.fill_and_go_on("tmpfs")
+
+    def test_on_ext4(self):
+        self.fill_and_go_on("ext4")
+
+    def test_four_writers_and_no_remount(self):
+        disk = self.disk_new("ext4")
+        self.ballast(disk, BALLAST_MIB)
+        (disk / "v").mkdir()
+        m = self.mount_new(folder=disk / "v")
+        logs = {f"log{i}": [] for i in range(4)}
+        for room in ("at first", "with the ballast gone"):
+            ends = {}
+            before = sum(map(len, logs.values()))
+            threads = [threading.Thread(target=lambda n=name: ends.update(
+                {n: self.fill(m, n, logs[n], 30_000)})) for name in logs]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            self.assertEqual(set(ends.values()), {errno.ENOSPC}, room)
+            self.assertGreater(sum(map(len, logs.values())), before + 100, room)
+            for name, written in logs.items():
+                self.assert_holds(m, name, written, 30_000, samples=10)
+            (disk / "ballast").unlink(missing_ok=True)
+        m.kill()
+        m.mount()
+        for name, written in logs.items():
+            self.assert_holds(m, name, written, 30_000, samples=10)
+
+    def test_names_and_attributes_on_a_full_disk(self):
+        disk = self.disk_new("tmpfs")
+        (disk / "v").mkdir()
+        m = self.mount_new(folder=disk / "v")
+        harness.write_file(m.head / "file", b"content")
+        self.fill(m, "log", [])
+        self.fill(m, "log2", [], size=100)
+        n = m.latest()
+        calls = [lambda i: os.mkdir(m.head / f"dir{i}"),
+                 lambda i: os.symlink("x", m.head / f"link{i}"),
+                 lambda i: os.chmod(m.head / "file", 0o600 + i % 8)]
+        ended = set()
+        for call in calls:
+            for i in range(5000):
+                try:
+                    call(i)
+                except OSError as error:
+                    ended.add(error.errno)
+                    break
+        self.assertLessEqual(ended, {errno.ENOSPC})
+        self.assertEqual(read_file(m.head / "file"), b"content")
+        self.assertEqual(read_file(m.at(n) / "file"), b"content")
+        fd = os.open(m.head / "file", os.O_RDONLY)
+        os.fsync(fd)
+        os.close(fd)
+        self.assertEqual(len(m.servers()), 1)
+
+    def test_mkfs_on_a_full_disk(self):
+        disk = self.disk_new("tmpfs")
+        self.ballast(disk, DISK_MIB - 1)
+        done = varve("mkfs", disk / "store")
+        if done.returncode == 0:        # if a store fits, then so must what a mount needs be told
+            (disk / "point").mkdir()
+            done = varve("mount", disk / "store", disk / "point")
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, r"[Nn]o space|space left|full")
+        os.unlink(disk / "ballast")
+        subprocess.run([harness.VARVE, "mkfs", disk / "store"], check=False, capture_output=True,
+                       timeout=30)
+        self.assertEqual(varve("info", disk / "store").returncode, 0)
+        self.assertTrue(pathlib.Path(disk, "store").is_dir())
+
+
+if __name__ == "__main__":
+    harness.main()
