@@ -131,10 +131,10 @@ static void answer_info(struct control *control, int fd)
 	json_t *object;
 
 	store_usage_get(control->store, &usage);
-	object = info_usage(store_path(control->store), &usage);
+	object = info_usage(store_path(control->store), &usage, true);
 	if (object)
 		json_object_update_new(
-			object, json_pack("{s:b, s:o, s:i, s:I}", "mounted", 1, "mountpoint",
+			object, json_pack("{s:b, s:o, s:i, s:I}", "mounted", true, "mountpoint",
 					  info_string(control->mountpoint), "pid", (int)getpid(),
 					  "mounted_at", (json_int_t)control->mounted_at));
 	send_line(fd, object);
