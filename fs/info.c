@@ -87,9 +87,9 @@ json_t *info_usage(const char *store_path, const struct store_usage *usage, bool
 		{"flush_bytes", usage->flush_bytes},
 		{"freeze_count", usage->freeze_count},
 	};
-	json_t *object = json_pack("{s:o, s:s, s:o}", "store", info_string(store_path), "id",
-				   usage->id, "read_only",
-				   live ? json_boolean(usage->read_only) : json_null());
+	json_t *object =
+		json_pack("{s:o, s:s, s:o}", "store", info_string(store_path), "id", usage->id,
+			  "read_only", live ? json_boolean(usage->read_only) : json_null());
 
 	object = with_numbers(object, stored, COUNT_OF(stored));
 	return live ? with_numbers(object, known_when_open, COUNT_OF(known_when_open))
