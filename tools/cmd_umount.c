@@ -151,7 +151,7 @@ static int umount_varve(const char *mountpoint)
 	dead = client_store_of(mountpoint, store) != 0;
 	if (!dead)
 		answer = waiter_open(store);
-	err = unmount(mountpoint, false);
+	err = unmount(mountpoint);
 	if (err)
 		status = fail_unmount(mountpoint, err);
 	else if (answer)
