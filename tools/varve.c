@@ -49,7 +49,7 @@ int fail(const char *format, ...)
 	return STATUS_FAILED;
 }
 
-int main(int argc, char **argv)
+static int dispatch(int argc, char **argv)
 {
 	const struct command *command;
 
@@ -70,4 +70,14 @@ int main(int argc, char **argv)
 		return STATUS_USAGE;
 	}
 	return command_run(command, argc - 1, argv + 1);
+}
+
+int main(int argc, char **argv)
+{
+	int status = dispatch(argc, argv);
+
+	/* A list cut short by a full disk must not look whole. */
+	if ((fflush(stdout) != 0 || ferror(stdout)) && status == STATUS_OK)
+		return fail("the output could not be written; is the disk full?");
+	return status;
 }

@@ -142,9 +142,15 @@ static int recover_layers(struct recovery *recovery)
 	for (uint32_t i = 0; i < manifest->layer_count && !err; i++)
 		if (manifest->layers[i].sealed)
 			err = recover_sealed(recovery, &manifest->layers[i]);
-	for (uint32_t i = 0; i < manifest->layer_count && !err; i++)
-		if (!manifest->layers[i].sealed)
-			err = recover_open(recovery, &manifest->layers[i]);
+	for (uint32_t i = 0; i < manifest->layer_count && !err; i++) {
+		if (manifest->layers[i].sealed)
+			continue;
+		/* Without its header a layer looks unused: until one is found that
+		 * was started, the first is where the history went on. */
+		if (!recovery->short_name[0])
+			layer_name(manifest->layers[i].layer_id, recovery->short_name);
+		err = recover_open(recovery, &manifest->layers[i]);
+	}
 	if (err)
 		return err;
 	if (manifest->durable.value > recovery->durable.value)
