@@ -44,6 +44,9 @@ static int report_layer(struct recovery *recovery, int err, uint64_t layer_id)
 		what = "of a newer format: use a newer varve";
 	else if (err == -ENOENT)
 		what = "missing";
+	/* The store is there: to the caller a layer that is not is damage, and no other thing. */
+	if (err == -ENOENT || err == -EXDEV)
+		err = -EUCLEAN;
 	return report_set(recovery->report, err,
 			  "layer file 'layers/%s' is %s; nothing was changed: restore the file from a "
 			  "backup of the store", name, what);
@@ -139,9 +142,15 @@ static int recover_layers(struct recovery *recovery)
 	for (uint32_t i = 0; i < manifest->layer_count && !err; i++)
 		if (manifest->layers[i].sealed)
 			err = recover_sealed(recovery, &manifest->layers[i]);
-	for (uint32_t i = 0; i < manifest->layer_count && !err; i++)
-		if (!manifest->layers[i].sealed)
-			err = recover_open(recovery, &manifest->layers[i]);
+	for (uint32_t i = 0; i < manifest->layer_count && !err; i++) {
+		if (manifest->layers[i].sealed)
+			continue;
+		/* Without its header a layer looks unused: until one is found that
+		 * was started, the first is where the history went on. */
+		if (!recovery->short_name[0])
+			layer_name(manifest->layers[i].layer_id, recovery->short_name);
+		err = recover_open(recovery, &manifest->layers[i]);
+	}
 	if (err)
 		return err;
 	if (manifest->durable.value > recovery->durable.value)

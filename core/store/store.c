@@ -102,6 +102,7 @@ int store_holder(const char *path, char *holder_out, size_t size_bytes, int *pid
 enum dir_state {
 	DIR_EMPTY,              /* or what an interrupted mkfs left */
 	DIR_STORE,
+	DIR_HEADLESS,           /* layers, but no manifest that names them */
 	DIR_OTHER,
 };
 
@@ -111,29 +112,66 @@ static bool is_leftover_of_mkfs(const char *name)
 	       strcmp(name, MANIFEST_NAME ".new") == 0;
 }
 
-static int dir_state_get(int dir_fd, enum dir_state *state_out)
+typedef void dir_name_fn(void *context, const char *name);
+
+/* Call @fn for each name in directory @name of @dir_fd, but "." and "..". */
+static int dir_each_name(int dir_fd, const char *name, dir_name_fn *fn, void *context)
 {
-	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *entry;
 
-	*state_out = DIR_EMPTY;
 	if (!dir) {
+		int err = -errno;
+
 		io_close(fd);
-		return -errno;
+		return err;
 	}
-	while ((entry = readdir(dir)) != NULL) {
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
-		    is_leftover_of_mkfs(entry->d_name))
-			continue;
-		if (strcmp(entry->d_name, MANIFEST_NAME) == 0) {
-			*state_out = DIR_STORE;
-			break;
-		}
-		*state_out = DIR_OTHER;
-	}
+	while ((entry = readdir(dir)) != NULL)
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+			fn(context, entry->d_name);
 	closedir(dir);
 	return 0;
+}
+
+static void judge_name(void *context, const char *name)
+{
+	enum dir_state *state = context;
+
+	if (strcmp(name, MANIFEST_NAME) == 0)
+		*state = DIR_STORE;
+	else if (*state != DIR_STORE && !is_leftover_of_mkfs(name))
+		*state = DIR_OTHER;
+}
+
+static void count_name(void *context, const char *name)
+{
+	(void)name;
+	++*(unsigned *)context;
+}
+
+static int dir_state_get(int dir_fd, enum dir_state *state_out)
+{
+	unsigned layer_count = 0;
+	int err;
+
+	*state_out = DIR_EMPTY;
+	err = dir_each_name(dir_fd, ".", judge_name, state_out);
+	if (err || *state_out != DIR_EMPTY)
+		return err;
+	/* mkfs makes the manifest before the first layer: layers without one are
+	 * what is left of a history. */
+	err = dir_each_name(dir_fd, "layers", count_name, &layer_count);
+	if (layer_count)
+		*state_out = DIR_HEADLESS;
+	return err == -ENOENT ? 0 : err;
+}
+
+static int report_headless(const char *path, struct report *report)
+{
+	return report_set(report, -EUCLEAN,
+			  "%s: a store whose file '" MANIFEST_NAME "' is gone; its layers are there: "
+			  "restore the file from a backup of the store", path);
 }
 
 static bool page_size_is_offered(uint32_t size_bytes)
@@ -151,6 +189,8 @@ static int mkfs_in(int dir_fd, const char *path, uint32_t page_size_bytes, struc
 		return report_set(report, -EEXIST,
 				  "%s: there is a store already: mount it, or choose another place",
 				  path);
+	if (!err && state == DIR_HEADLESS)
+		return report_headless(path, report);
 	if (!err && state == DIR_OTHER)
 		return report_set(report, -ENOTEMPTY,
 				  "%s: the directory is not empty: choose another place", path);
@@ -225,6 +265,8 @@ int store_mkfs(const char *path, const struct store_mkfs_options *options, struc
 		return report_set(report, -errno, "%s: can't make the directory: %s", path,
 				  strerror(errno));
 	err = io_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0, &dir_fd);
+	if (err == -ENOTDIR)
+		return report_set(report, err, "%s: not a directory: choose another place", path);
 	if (err)
 		return report_set(report, err, "%s: %s", path, strerror(-err));
 	err = mkfs_in(dir_fd, path, page_size, report);
@@ -247,6 +289,9 @@ static int open_dir(struct store *store, const char *path, struct report *report
 	if (err == -ENOENT)
 		return report_set(report, err, "%s: there is no such directory: make a store with "
 				  "'varve mkfs %s'", path, path);
+	if (err == -ENOTDIR)
+		return report_set(report, err, "%s: not a directory, so not a store: check the path",
+				  path);
 	if (err)
 		return report_set(report, err, "%s: %s", path, strerror(-err));
 	store->path = realpath(path, NULL);
@@ -258,6 +303,8 @@ static int open_dir(struct store *store, const char *path, struct report *report
 	if (state == DIR_EMPTY)
 		return report_set(report, -EMEDIUMTYPE, "%s: empty, or a store that is half made: "
 				  "make one with 'varve mkfs %s'", path, path);
+	if (state == DIR_HEADLESS)
+		return report_headless(path, report);
 	if (state == DIR_OTHER)
 		return report_set(report, -EMEDIUMTYPE,
 				  "%s: not a varve store (it has no file 'manifest'): check the path",

@@ -2,6 +2,7 @@
 """tools/start: mounts, shows a past LSN by commands that work as printed, can be repeated,
 and clears what a dead server left."""
 import os
+import shutil
 import signal
 import subprocess
 
@@ -19,9 +20,7 @@ class Start(harness.ServerCase):
     def unmounted(self):
         """A Mount whose store is yet to be made, by tools/start."""
         m = self.mount_new(mounted=False)
-        for path in m.store.iterdir():
-            path.unlink()
-        m.store.rmdir()
+        shutil.rmtree(m.store)
         m.point.rmdir()
         return m
 
