@@ -131,10 +131,10 @@ static void answer_info(struct control *control, int fd)
 	json_t *object;
 
 	store_usage_get(control->store, &usage);
-	object = info_usage(store_path(control->store), &usage);
+	object = info_usage(store_path(control->store), &usage, true);
 	if (object)
 		json_object_update_new(
-			object, json_pack("{s:b, s:o, s:i, s:I}", "mounted", 1, "mountpoint",
+			object, json_pack("{s:b, s:o, s:i, s:I}", "mounted", true, "mountpoint",
 					  info_string(control->mountpoint), "pid", (int)getpid(),
 					  "mounted_at", (json_int_t)control->mounted_at));
 	send_line(fd, object);
@@ -306,8 +306,10 @@ static void *client_run(void *argument)
 	length = request_receive(fd, line, sizeof(line));
 	if (length >= 0)
 		kept = answer(control, fd, line, (size_t)length);
-	else if (length == -EMSGSIZE)
-		send_line(fd, error_object(-EMSGSIZE, "the request is too long"));
+	else
+		send_line(fd,
+			  error_object((int)length, "no request: a line of JSON of at most 4 KiB "
+						    "was expected within 5 seconds"));
 
 	pthread_mutex_lock(&control->mutex);
 	client->fd = -1;
@@ -394,7 +396,7 @@ static int listen_open(struct control *control)
 		return -errno;
 	/* The mode is the socket's own before the name appears. */
 	if (fchmod(fd, 0600) != 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0 ||
-	    listen(fd, CLIENT_MAX) != 0)
+	    listen(fd, SOMAXCONN) != 0)
 		err = -errno;
 	if (!err && fchmodat(control->folder_fd, CONTROL_SOCKET_NAME, 0600, 0) != 0)
 		err = -errno;

@@ -180,12 +180,12 @@ static void *outside_run(void *argument)
 	if (atomic_load(&serving->ended))
 		return NULL;
 	log_line("%s: unmounting %s", strsignal(number), mountpoint);
-	err = unmount(mountpoint, false);
+	err = unmount(mountpoint);
 	if (!err || err == -EINVAL)
 		return NULL; /* it is gone, and the loop sees the connection's end */
 	log_line("%s is in use; those who use it get errors from now on", mountpoint);
+	/* fuse_session_unmount then closes the device and detaches what is left. */
 	write_back(mountpoint);
-	unmount(mountpoint, true);
 	loop_stop(serving);
 	return NULL;
 }

@@ -45,17 +45,30 @@ static json_t *with_numbers(json_t *object, const struct number *numbers, size_t
 	return object;
 }
 
-json_t *info_usage(const char *store_path, const struct store_usage *usage)
+static json_t *with_nulls(json_t *object, const struct number *numbers, size_t count)
 {
-	const struct number numbers[] = {
+	for (size_t i = 0; object && i < count; i++) {
+		if (json_object_set_new(object, numbers[i].name, json_null()) != 0) {
+			json_decref(object);
+			return NULL;
+		}
+	}
+	return object;
+}
+
+json_t *info_usage(const char *store_path, const struct store_usage *usage, bool live)
+{
+	const struct number stored[] = {
 		{"format_version", usage->format_version},
 		{"page_size_bytes", usage->page_size_bytes},
-		{"oldest_lsn", usage->oldest.value},
 		{"newest_lsn", usage->newest.value},
 		{"durable_lsn", usage->durable.value},
-		{"inode_next", usage->inode_next},
 		{"layer_count", usage->layer_count},
 		{"sealed_bytes", usage->sealed_bytes},
+	};
+	const struct number known_when_open[] = {
+		{"oldest_lsn", usage->oldest.value},
+		{"inode_next", usage->inode_next},
 		{"version_count", usage->version_count},
 		{"arena_capacity_bytes", usage->arena_capacity_bytes},
 		{"arena_used_bytes", usage->arena_used_bytes},
@@ -74,10 +87,13 @@ json_t *info_usage(const char *store_path, const struct store_usage *usage)
 		{"flush_bytes", usage->flush_bytes},
 		{"freeze_count", usage->freeze_count},
 	};
-	json_t *object = json_pack("{s:o, s:s, s:b}", "store", info_string(store_path), "id",
-				   usage->id, "read_only", usage->read_only);
+	json_t *object =
+		json_pack("{s:o, s:s, s:o}", "store", info_string(store_path), "id", usage->id,
+			  "read_only", live ? json_boolean(usage->read_only) : json_null());
 
-	return with_numbers(object, numbers, COUNT_OF(numbers));
+	object = with_numbers(object, stored, COUNT_OF(stored));
+	return live ? with_numbers(object, known_when_open, COUNT_OF(known_when_open))
+		    : with_nulls(object, known_when_open, COUNT_OF(known_when_open));
 }
 
 static void time_format(struct tree_time time, char *out, size_t size_bytes)

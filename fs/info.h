@@ -6,6 +6,7 @@
 #define VARVE_FS_INFO_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 struct store_usage;
 struct tree_change;
@@ -15,8 +16,9 @@ struct tree_change;
 /* JSON is UTF-8, a path need not be: bytes beyond ASCII become '?' in one that isn't. */
 json_t *info_string(const char *text);
 
-/* Every field of @usage under its own name, LSNs as numbers. */
-json_t *info_usage(const char *store_path, const struct store_usage *usage);
+/* Every field of @usage under its own name, LSNs as numbers. Without @live, it
+ * comes from store_peek, and what only an open store knows is null. */
+json_t *info_usage(const char *store_path, const struct store_usage *usage, bool live);
 
 /* Every field of @change, its time in RFC 3339; null where there is nothing to tell. */
 json_t *info_change(const struct tree_change *change);

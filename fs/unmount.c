@@ -11,10 +11,9 @@ extern char **environ;
 
 /* fusermount3 tells by its exit status that it failed, not why; in use is by
  * far the likeliest, as it checked who we are when it mounted. */
-static int unmount_as_user(const char *mountpoint, bool lazy)
+static int unmount_as_user(const char *mountpoint)
 {
-	char *const argv[] = {"fusermount3",	  "-u", "-q", lazy ? "-z" : "--",
-			      (char *)mountpoint, NULL};
+	char *const argv[] = {"fusermount3", "-u", "-q", "--", (char *)mountpoint, NULL};
 	pid_t pid;
 	int status, err;
 
@@ -28,9 +27,9 @@ static int unmount_as_user(const char *mountpoint, bool lazy)
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EBUSY;
 }
 
-int unmount(const char *mountpoint, bool lazy)
+int unmount(const char *mountpoint)
 {
-	if (umount2(mountpoint, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) == 0)
+	if (umount2(mountpoint, UMOUNT_NOFOLLOW) == 0)
 		return 0;
-	return errno == EPERM ? unmount_as_user(mountpoint, lazy) : -errno;
+	return errno == EPERM ? unmount_as_user(mountpoint) : -errno;
 }

@@ -4,11 +4,8 @@
 #ifndef VARVE_FS_UNMOUNT_H
 #define VARVE_FS_UNMOUNT_H
 
-#include <stdbool.h>
-
-/* Detach what is mounted at @mountpoint. With @lazy also while it is in use: it
- * is gone from the tree at once and for good when the last user leaves.
+/* Unmount what is mounted at @mountpoint.
  * 0; -EBUSY: in use; -EINVAL: nothing is mounted there; -EPERM; else -errno. */
-int unmount(const char *mountpoint, bool lazy);
+int unmount(const char *mountpoint);
 
 #endif

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -36,9 +37,25 @@ int client_inode_of(const char *path, uint64_t *ino_out)
 	return text_parse_number(value, ino_out) ? 0 : -EPROTO;
 }
 
+/* send, so that a daemon that is gone is an error and not a signal. */
+static int request_send(int fd, const json_t *request)
+{
+	char *text = json_dumps(request, JSON_COMPACT);
+	struct iovec parts[] = {{text, text ? strlen(text) : 0}, {"\n", 1}};
+	struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+	ssize_t sent = text ? sendmsg(fd, &message, MSG_NOSIGNAL) : -1;
+	int err = !text ? -ENOMEM : sent < 0 ? -errno : 0;
+
+	/* A request fits the socket's buffer whole. */
+	if (!err && (size_t)sent != parts[0].iov_len + 1)
+		err = -EMSGSIZE;
+	free(text);
+	return err;
+}
+
 int client_request(const char *store_path, json_t *request, FILE **answer_out)
 {
-	int fd, err = 0;
+	int fd, err;
 
 	*answer_out = NULL;
 	fd = request ? control_connect(store_path) : -ENOMEM;
@@ -46,18 +63,14 @@ int client_request(const char *store_path, json_t *request, FILE **answer_out)
 		json_decref(request);
 		return fd;
 	}
-	*answer_out = fdopen(fd, "r");
-	if (!*answer_out) {
-		close(fd);
-		json_decref(request);
-		return -ENOMEM;
-	}
-	if (json_dumpfd(request, fd, JSON_COMPACT) != 0 || write(fd, "\n", 1) != 1) {
-		fclose(*answer_out);
-		*answer_out = NULL;
-		err = -EPIPE;
-	}
+	err = request_send(fd, request);
 	json_decref(request);
+	if (!err) {
+		*answer_out = fdopen(fd, "r");
+		err = *answer_out ? 0 : -errno;
+	}
+	if (err)
+		close(fd);
 	return err;
 }
 

@@ -84,7 +84,7 @@ static int info_from_disk(const char *path, json_t **info_out)
 	*info_out = NULL;
 	if (store_peek(path, &usage, &report) != 0)
 		return fail("%s", report.text);
-	*info_out = info_usage(realpath(path, store) ? store : path, &usage);
+	*info_out = info_usage(realpath(path, store) ? store : path, &usage, false);
 	if (!*info_out)
 		return fail("no memory left");
 	json_object_set_new(*info_out, "mounted", json_false());
@@ -147,11 +147,17 @@ static void print_mount(const json_t *info)
 
 static void print_history(const json_t *info)
 {
+	bool live = json_is_integer(json_object_get(info, "oldest_lsn"));
 	char a[TEXT_SIZE_MAX];
 
-	printf("LSNs             %" PRIu64 " to %" PRIu64 ", on disk up to %" PRIu64 "%s\n",
-	       number(info, "oldest_lsn"), number(info, "newest_lsn"), number(info, "durable_lsn"),
-	       json_is_true(json_object_get(info, "read_only")) ? ", read-only" : "");
+	if (live)
+		printf("LSNs             %" PRIu64 " to %" PRIu64 ", on disk up to %" PRIu64 "%s\n",
+		       number(info, "oldest_lsn"), number(info, "newest_lsn"),
+		       number(info, "durable_lsn"),
+		       json_is_true(json_object_get(info, "read_only")) ? ", read-only" : "");
+	else
+		printf("LSNs             up to %" PRIu64 ", more if it was not unmounted\n",
+		       number(info, "newest_lsn"));
 	printf("history          %s\n", text_size(number(info, "newest_lsn"), a));
 	printf("sealed layers    %" PRIu64 ", %s\n", number(info, "layer_count"),
 	       size(info, "sealed_bytes", a));

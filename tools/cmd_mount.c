@@ -238,13 +238,14 @@ static int mountpoint_check(const char *path, const char *store)
 			"the store %s lies inside the mount point %s, which would hide it; choose "
 			"another mount point",
 			store, path);
+	/* Of a dead mount the kernel may still know the attributes, but not the list. */
+	err = directory_is_empty(path, &empty);
+	if (err)
+		return fail_mountpoint(path, err);
 	if (mount_table_find(path, &entry) == 0 && strcmp(entry.type, MOUNT_TYPE) == 0)
 		return fail(
 			"%s is mounted at %s already; to mount another, first: varve umount '%s'",
 			entry.source, path, path);
-	err = directory_is_empty(path, &empty);
-	if (err)
-		return fail_mountpoint(path, err);
 	if (!empty)
 		return fail("the mount point %s is not empty; choose an empty directory", path);
 	return STATUS_OK;

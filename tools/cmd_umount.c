@@ -2,9 +2,11 @@
 #include <argp.h>
 #include <errno.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "client.h"
 #include "command.h"
@@ -125,26 +127,39 @@ static int waiter_wait(FILE *answer, const char *store)
 	return STATUS_OK;
 }
 
-static int umount_varve(const char *mountpoint, const struct mount_entry *entry)
+/* Without an answer to wait for, the lock tells that the daemon is done, though
+ * not how it went. */
+static int lock_wait(const char *store)
+{
+	const struct timespec pause = {.tv_nsec = 20000000};
+	char holder[256];
+	int pid;
+
+	while (store_holder(store, holder, sizeof(holder), &pid) == 0)
+		nanosleep(&pause, NULL);
+	return STATUS_OK;
+}
+
+static int umount_varve(const char *mountpoint)
 {
 	char store[PATH_MAX];
-	FILE *answer;
-	int err, status = STATUS_OK;
+	FILE *answer = NULL;
+	bool dead;
+	int err, status;
 
-	/* A dead mount can't tell its store; there is no daemon to wait for either. */
-	err = client_store_of(mountpoint, store);
-	answer = err ? NULL : waiter_open(store);
-	if (!err && !answer)
-		fprintf(stderr, "varve: the daemon of %s can't be asked to tell when it is done\n",
-			store);
-	err = unmount(mountpoint, false);
+	/* A dead mount can't tell its store, and has no daemon to wait for. */
+	dead = client_store_of(mountpoint, store) != 0;
+	if (!dead)
+		answer = waiter_open(store);
+	err = unmount(mountpoint);
 	if (err)
 		status = fail_unmount(mountpoint, err);
 	else if (answer)
 		status = waiter_wait(answer, store);
+	else
+		status = dead ? STATUS_OK : lock_wait(store);
 	if (answer)
 		fclose(answer);
-	(void)entry;
 	return status;
 }
 
@@ -169,5 +184,5 @@ int cmd_umount(int argc, char **argv)
 		return fail(
 			"what is mounted at %s is of type %s, not varve's; unmount it: umount '%s'",
 			mountpoint, entry.type, mountpoint);
-	return umount_varve(mountpoint, &entry);
+	return umount_varve(mountpoint);
 }

@@ -2,12 +2,9 @@
  * The varve command: picks the command and hands it the rest of the line.
  */
 #include <argp.h>
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "command.h"
 
@@ -52,21 +49,10 @@ int fail(const char *format, ...)
 	return STATUS_FAILED;
 }
 
-/* At exit, for argp ends the process by itself: what could not be written to
- * stdout was not done. */
-static void close_output(void)
-{
-	if (fflush(stdout) == 0 && !ferror(stdout))
-		return;
-	fail("the output could not be written: %s", strerror(errno));
-	_exit(STATUS_FAILED);
-}
-
-int main(int argc, char **argv)
+static int dispatch(int argc, char **argv)
 {
 	const struct command *command;
 
-	atexit(close_output);
 	argp_err_exit_status = STATUS_USAGE;
 	if (argc >= 2 && (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0)) {
 		puts("varve " VARVE_VERSION);
@@ -84,4 +70,14 @@ int main(int argc, char **argv)
 		return STATUS_USAGE;
 	}
 	return command_run(command, argc - 1, argv + 1);
+}
+
+int main(int argc, char **argv)
+{
+	int status = dispatch(argc, argv);
+
+	/* A list cut short by a full disk must not look whole. */
+	if ((fflush(stdout) != 0 || ferror(stdout)) && status == STATUS_OK)
+		return fail("the output could not be written; is the disk full?");
+	return status;
 }

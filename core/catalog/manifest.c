@@ -166,12 +166,26 @@ static int record_apply(struct manifest *manifest, const struct record *record)
 	return -EUCLEAN;
 }
 
+/* What a record of this type takes; 0: there is no such type. */
+static uint32_t record_bytes(uint8_t type)
+{
+	switch (type) {
+	case RECORD_LAYER_SEALED:
+		return 4 + 1 + 5 * 8 + 8;
+	case RECORD_LAYER_OPENED:
+	case RECORD_LAYER_DROPPED:
+	case RECORD_DURABLE:
+		return 4 + 1 + 8 + 8;
+	}
+	return 0;
+}
+
 static size_t record_encode(const struct record *record, uint64_t chain_before,
 			    uint8_t out[RECORD_BYTES_MAX], uint64_t *chain_out)
 {
-	struct put_cursor c = put_cursor(out, RECORD_BYTES_MAX), size = c;
+	struct put_cursor c = put_cursor(out, record_bytes(record->type));
 
-	put_u32(&c, 0);
+	put_u32(&c, record_bytes(record->type));
 	put_u8(&c, (uint8_t)record->type);
 	if (record->type == RECORD_DURABLE)
 		put_u64(&c, record->lsn.value);
@@ -183,10 +197,9 @@ static size_t record_encode(const struct record *record, uint64_t chain_before,
 		put_u64(&c, record->layer.chain_end);
 		put_u64(&c, record->layer.file_bytes);
 	}
-	put_u32(&size, (uint32_t)(c.at - out) + 8);
 	*chain_out = checksum(out, (size_t)(c.at - out), chain_before);
 	put_u64(&c, *chain_out);
-	assert(!c.bad);
+	assert(!c.bad && c.at == c.end);
 	return (size_t)(c.at - out);
 }
 
@@ -229,17 +242,23 @@ static bool all_zero(const uint8_t *at, const uint8_t *end)
 	return at == end;
 }
 
-/* A bad record that is the last thing in the file may be torn; nothing relied on it. */
+/*
+ * A bad record that is the last thing in the file may be torn; nothing relied on
+ * it. Its size is believed only if it is that of its type: a flipped bit there
+ * must not make a torn end of the records that follow. Of a record torn before
+ * its size or type was written, those are zeros.
+ */
 static bool is_torn_end(const uint8_t *at, const uint8_t *end)
 {
 	struct get_cursor c = get_cursor(at, (size_t)(end - at));
 	uint32_t size = get_u32(&c);
+	uint8_t type = get_u8(&c);
 
 	if (c.bad)
 		return true;
-	if (size > (size_t)(end - at))
-		size = (uint32_t)(end - at);
-	if (size < RECORD_BYTES_MAX)
+	if (size && type && size != record_bytes(type))
+		return false;
+	if (!size || !type)
 		size = RECORD_BYTES_MAX;
 	return (size_t)(end - at) <= size || all_zero(at + size, end);
 }

@@ -44,6 +44,9 @@ static int report_layer(struct recovery *recovery, int err, uint64_t layer_id)
 		what = "of a newer format: use a newer varve";
 	else if (err == -ENOENT)
 		what = "missing";
+	/* The store is there: to the caller a layer that is not is damage, and no other thing. */
+	if (err == -ENOENT || err == -EXDEV)
+		err = -EUCLEAN;
 	return report_set(recovery->report, err,
 			  "layer file 'layers/%s' is %s; nothing was changed: restore the file from a "
 			  "backup of the store", name, what);

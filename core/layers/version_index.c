@@ -11,11 +11,33 @@
 /* The kind of the node that heads a group; no key on disk has it. */
 #define GROUP_KIND 0xffu
 
+/* Where a key's first version lies in no chunk. */
+#define NTH_FIRST UINT16_MAX
+#define CHUNK_ROOM_MIN 3u               /* with its head, four nodes */
+#define CHUNK_GROWTH 3u
+#define CHUNK_ROOM_MAX 32767u           /* NTH_FIRST is no place in it */
+
 struct key_node {
 	struct key key;
-	_Atomic uint32_t newest;        /* version; of a group head: the key added last */
+	_Atomic uint32_t newest;        /* chunk; 0: none. Of a group head: the key added last */
 	uint32_t group_next;            /* key added before this one; 0: none */
+	struct version_node first;      /* the oldest version */
 };
+
+/* Takes the place of a node in the pool; @room nodes follow it. */
+struct chunk {
+	_Atomic uint32_t count;         /* of nodes in use; the first is the oldest */
+	uint32_t room;
+	uint32_t before;                /* the chunk filled before; 0: none */
+	uint32_t key_number;
+};
+
+union pool_unit {
+	struct version_node node;
+	struct chunk chunk;
+};
+
+_Static_assert(sizeof(union pool_unit) == 24, "a chunk's head takes the room of one node");
 
 /* Open addressing: each slot holds 32 bits of the hash above a key number; 0 is free. */
 struct index_table {
@@ -25,10 +47,11 @@ struct index_table {
 };
 
 struct version_index {
-	struct version_node *versions;  /* [1, version_count] */
+	union pool_unit *units;         /* [1, unit_count] */
 	struct key_node *keys;          /* [1, key_count] */
-	size_t versions_bytes, keys_bytes;
+	size_t units_bytes, keys_bytes;
 	uint32_t version_limit;
+	_Atomic uint32_t unit_count;    /* written by the writer */
 	_Atomic uint32_t version_count; /* written by the writer */
 	_Atomic uint32_t key_count;     /* group heads included; written by the writer */
 	_Atomic uint32_t group_count;
@@ -74,12 +97,14 @@ int version_index_create(uint32_t version_limit, struct version_index **index_ou
 	atomic_init(&index->table, table);
 	atomic_init(&index->table_bytes, table_memory_bytes(table));
 	index->version_limit = version_limit;
-	index->versions_bytes = ((size_t)version_limit + 1) * sizeof(struct version_node);
+	/* A key's second version brings a chunk of four units; later ones less. */
+	index->units_bytes =
+		((CHUNK_ROOM_MIN + 1) * (size_t)version_limit + 1) * sizeof(union pool_unit);
 	/* Each key brings a version; in the worst case each name key also a group. */
 	index->keys_bytes = (2 * (size_t)version_limit + 1) * sizeof(struct key_node);
-	index->versions = pool_reserve(index->versions_bytes);
+	index->units = pool_reserve(index->units_bytes);
 	index->keys = pool_reserve(index->keys_bytes);
-	if (!index->versions || !index->keys) {
+	if (!index->units || !index->keys) {
 		version_index_free(index);
 		return -ENOMEM;
 	}
@@ -97,8 +122,8 @@ void version_index_free(struct version_index *index)
 		outgrown = table->outgrown;
 		free(table);
 	}
-	if (index->versions)
-		munmap(index->versions, index->versions_bytes);
+	if (index->units)
+		munmap(index->units, index->units_bytes);
 	if (index->keys)
 		munmap(index->keys, index->keys_bytes);
 	free(index);
@@ -173,20 +198,20 @@ int version_index_prepare(struct version_index *index, uint32_t count)
 	return 0;
 }
 
-/* Find @key's node or make it, with no version yet. Sets *made_out if made. */
-static uint32_t key_node_get(struct version_index *index, struct key key, bool *made_out)
+/* Make the node of a new key, whose hash is @hash, and let readers see it. */
+static uint32_t key_node_add(struct version_index *index, struct index_table *table,
+			     struct key key, uint64_t hash, uint32_t slot,
+			     const struct version_node *first)
 {
-	struct index_table *table = atomic_load_explicit(&index->table, memory_order_relaxed);
-	uint64_t hash = key_hash(key);
-	uint32_t slot;
-	uint32_t number = table_find(index, table, key, hash, &slot);
+	uint32_t number = atomic_load_explicit(&index->key_count, memory_order_relaxed) + 1;
+	struct key_node *node = &index->keys[number];
 
-	*made_out = number == 0;
-	if (number)
-		return number;
-	number = atomic_load_explicit(&index->key_count, memory_order_relaxed) + 1;
 	assert(number < index->keys_bytes / sizeof(struct key_node));
-	index->keys[number].key = key;
+	node->key = key;
+	if (first) {
+		node->first = *first;
+		node->first.nth = NTH_FIRST;
+	}
 	atomic_store_explicit(&index->key_count, number, memory_order_release);
 	atomic_store_explicit(&table->slots[slot], slot_make(hash, number), memory_order_release);
 	return number;
@@ -197,58 +222,133 @@ static struct key group_key(uint64_t ino)
 	return (struct key){ ino, (uint64_t)GROUP_KIND << KEY_INDEX_BITS };
 }
 
-static void group_add(struct version_index *index, uint64_t ino, uint32_t number)
+static void group_add(struct version_index *index, struct index_table *table, uint64_t ino,
+		      uint32_t number)
 {
-	bool made;
-	uint32_t group = key_node_get(index, group_key(ino), &made);
-	_Atomic uint32_t *head = &index->keys[group].newest;
+	struct key key = group_key(ino);
+	uint64_t hash = key_hash(key);
+	uint32_t slot;
+	uint32_t group = table_find(index, table, key, hash, &slot);
+	_Atomic uint32_t *head;
 
-	if (made)
+	if (!group) {
+		group = key_node_add(index, table, key, hash, slot, NULL);
 		atomic_fetch_add_explicit(&index->group_count, 1, memory_order_relaxed);
+	}
+	head = &index->keys[group].newest;
 	index->keys[number].group_next = atomic_load_explicit(head, memory_order_relaxed);
 	atomic_store_explicit(head, number, memory_order_release);
 }
 
-/* Set the links of a node that goes before @newest (0: it is the first). */
-static void version_link(const struct version_index *index, struct version_node *node,
-			 uint32_t newest)
+static struct chunk *chunk_at(const struct version_index *index, uint32_t number)
 {
-	const struct version_node *before, *jump;
+	return &index->units[number].chunk;
+}
 
-	node->before = newest;
-	node->jump = 0;
-	node->nth = 0;
-	if (!newest)
+static struct version_node *chunk_nodes(const struct version_index *index, uint32_t number)
+{
+	return &index->units[number + 1].node;
+}
+
+/* A chunk larger than @before, with one version in it. Returns its number. */
+static uint32_t chunk_add(struct version_index *index, uint32_t key_number, uint32_t before,
+			  const struct version_node *node)
+{
+	uint32_t number = atomic_load_explicit(&index->unit_count, memory_order_relaxed) + 1;
+	uint32_t room = before ? CHUNK_GROWTH * (chunk_at(index, before)->room + 1) - 1
+			       : CHUNK_ROOM_MIN;
+	struct chunk *chunk = chunk_at(index, number);
+
+	if (room > CHUNK_ROOM_MAX)
+		room = CHUNK_ROOM_MAX;
+	assert((number + room + 1) * sizeof(union pool_unit) <= index->units_bytes);
+	chunk->room = room;
+	chunk->before = before;
+	chunk->key_number = key_number;
+	chunk_nodes(index, number)[0] = *node;
+	chunk_nodes(index, number)[0].nth = 0;
+	atomic_store_explicit(&chunk->count, 1, memory_order_relaxed);
+	atomic_store_explicit(&index->unit_count, number + room, memory_order_relaxed);
+	return number;
+}
+
+/* Add a version to a key that has one. */
+static void key_add_version(struct version_index *index, uint32_t key_number,
+			    const struct version_node *node)
+{
+	_Atomic uint32_t *newest = &index->keys[key_number].newest;
+	uint32_t number = atomic_load_explicit(newest, memory_order_relaxed);
+	struct chunk *chunk = number ? chunk_at(index, number) : NULL;
+	uint32_t count = chunk ? atomic_load_explicit(&chunk->count, memory_order_relaxed) : 0;
+
+	if (!chunk || count == chunk->room) {
+		number = chunk_add(index, key_number, number, node);
+		atomic_store_explicit(newest, number, memory_order_release);
 		return;
-	before = &index->versions[newest];
-	node->nth = before->nth + 1;
-	node->jump = newest;
-	if (!before->jump)
-		return;
-	/* Two jumps of one length become one of twice that (and one). */
-	jump = &index->versions[before->jump];
-	if (jump->jump && before->nth - jump->nth == jump->nth - index->versions[jump->jump].nth)
-		node->jump = jump->jump;
+	}
+	chunk_nodes(index, number)[count] = *node;
+	chunk_nodes(index, number)[count].nth = (uint16_t)count;
+	atomic_store_explicit(&chunk->count, count + 1, memory_order_release);
 }
 
 void version_index_insert(struct version_index *index, struct key key,
 			  const struct version_node *node)
 {
-	bool made;
-	uint32_t key_number = key_node_get(index, key, &made);
-	struct key_node *key_node = &index->keys[key_number];
-	uint32_t newest = atomic_load_explicit(&key_node->newest, memory_order_relaxed);
-	uint32_t number =
+	struct index_table *table = atomic_load_explicit(&index->table, memory_order_relaxed);
+	uint64_t hash = key_hash(key);
+	uint32_t slot;
+	uint32_t number = table_find(index, table, key, hash, &slot);
+	uint32_t versions =
 		atomic_load_explicit(&index->version_count, memory_order_relaxed) + 1;
-	struct version_node *slot = &index->versions[number];
 
-	assert(number <= index->version_limit);
-	*slot = *node;
-	version_link(index, slot, newest);
-	atomic_store_explicit(&index->version_count, number, memory_order_relaxed);
-	atomic_store_explicit(&key_node->newest, number, memory_order_release);
-	if (made && key_kind(key) == KEY_NAME)
-		group_add(index, key.ino, key_number);
+	assert(versions <= index->version_limit);
+	if (number) {
+		key_add_version(index, number, node);
+	} else {
+		number = key_node_add(index, table, key, hash, slot, node);
+		if (key_kind(key) == KEY_NAME)
+			group_add(index, table, key.ino, number);
+	}
+	atomic_store_explicit(&index->version_count, versions, memory_order_relaxed);
+}
+
+/* The last of @count nodes that is not above @lsn; the first is not. Most readers
+ * want the newest. */
+static const struct version_node *nodes_search(const struct version_node *nodes, uint32_t count,
+					       uint32_t lsn)
+{
+	uint32_t low = 0;
+
+	if (nodes[count - 1].lsn <= lsn)
+		return &nodes[count - 1];
+	/* Without a branch on what is compared: at a random LSN it would be
+	 * mispredicted every other time, which took 40 % longer. */
+	while (count > 1) {
+		uint32_t half = count / 2;
+
+		low += nodes[low + half].lsn <= lsn ? half : 0;
+		count -= half;
+	}
+	return &nodes[low];
+}
+
+static const struct version_node *key_find(const struct version_index *index,
+					   const struct key_node *key, uint32_t lsn)
+{
+	uint32_t number = atomic_load_explicit(&key->newest, memory_order_acquire);
+
+	while (number) {
+		const struct chunk *chunk = chunk_at(index, number);
+		const struct version_node *nodes = chunk_nodes(index, number);
+
+		if (nodes[0].lsn <= lsn)
+			return nodes_search(nodes,
+					    atomic_load_explicit(&chunk->count,
+								 memory_order_acquire),
+					    lsn);
+		number = chunk->before;
+	}
+	return key->first.lsn <= lsn ? &key->first : NULL;
 }
 
 const struct version_node *version_index_find(const struct version_index *index, struct key key,
@@ -258,26 +358,23 @@ const struct version_node *version_index_find(const struct version_index *index,
 		atomic_load_explicit(&index->table, memory_order_acquire);
 	uint32_t slot;
 	uint32_t number = table_find(index, table, key, key_hash(key), &slot);
-	uint32_t at;
 
-	if (!number)
-		return NULL;
-	at = atomic_load_explicit(&index->keys[number].newest, memory_order_acquire);
-	while (at) {
-		const struct version_node *node = &index->versions[at];
-
-		if (node->lsn <= lsn)
-			return node;
-		at = node->jump && index->versions[node->jump].lsn > lsn ? node->jump
-									  : node->before;
-	}
-	return NULL;
+	return number ? key_find(index, &index->keys[number], lsn) : NULL;
 }
 
 const struct version_node *version_index_before(const struct version_index *index,
 						const struct version_node *node)
 {
-	return node->before ? &index->versions[node->before] : NULL;
+	const struct chunk *chunk;
+
+	if (node->nth == NTH_FIRST)
+		return NULL;
+	if (node->nth)
+		return node - 1;
+	chunk = (const struct chunk *)(node - 1);
+	if (!chunk->before)
+		return &index->keys[chunk->key_number].first;
+	return &chunk_nodes(index, chunk->before)[chunk_at(index, chunk->before)->room - 1];
 }
 
 int version_index_each_name(const struct version_index *index, uint64_t ino,
@@ -307,10 +404,9 @@ int version_index_each_key(const struct version_index *index, version_index_vers
 
 	for (uint32_t i = 1; i <= count && !err; i++) {
 		const struct key_node *node = &index->keys[i];
-		uint32_t newest = atomic_load_explicit(&node->newest, memory_order_acquire);
 
-		if (newest && (unsigned)key_kind(node->key) != GROUP_KIND)
-			err = fn(context, node->key, &index->versions[newest]);
+		if ((unsigned)key_kind(node->key) != GROUP_KIND)
+			err = fn(context, node->key, key_find(index, node, UINT32_MAX));
 	}
 	return err;
 }
@@ -329,7 +425,8 @@ uint32_t version_index_version_count(const struct version_index *index)
 uint64_t version_index_memory_bytes(const struct version_index *index)
 {
 	return atomic_load_explicit(&index->table_bytes, memory_order_relaxed) +
-	       (uint64_t)version_index_version_count(index) * sizeof(struct version_node) +
+	       (uint64_t)atomic_load_explicit(&index->unit_count, memory_order_relaxed) *
+		       sizeof(union pool_unit) +
 	       (uint64_t)atomic_load_explicit(&index->key_count, memory_order_relaxed) *
 		       sizeof(struct key_node);
 }
@@ -400,8 +497,7 @@ int version_index_sort(const struct version_index *index, struct version_index_k
 		if ((unsigned)key_kind(node->key) == GROUP_KIND)
 			continue;
 		keys[count].key = node->key;
-		keys[count++].newest = &index->versions[atomic_load_explicit(
-			&node->newest, memory_order_relaxed)];
+		keys[count++].newest = key_find(index, node, UINT32_MAX);
 	}
 	*keys_out = sort_keys(keys, scratch, count);
 	*count_out = count;

@@ -23,7 +23,8 @@ int change_begin(struct change *change, struct store *store, const uint64_t *ino
 	assert(count <= CHANGE_INODES_MAX);
 	memset(change, 0, sizeof(*change));
 	change->store = store;
-	memcpy(sorted, inos, count * sizeof(*inos));
+	for (uint32_t i = 0; i < count; i++)
+		sorted[i] = inos[i];
 	qsort(sorted, count, sizeof(*sorted), compare_inos);
 	for (uint32_t i = 0; i < count && !err; i++) {
 		struct change_inode *slot = &change->inodes[change->inode_count];

@@ -301,7 +301,8 @@ static int check_target(const struct rename *rename)
 		return rename->flags & TREE_RENAME_EXCHANGE ? -ENOENT : 0;
 	if (rename->flags & TREE_RENAME_NOREPLACE)
 		return -EEXIST;
-	if (rename->flags & TREE_RENAME_EXCHANGE)
+	/* A full directory may take its own name, too. */
+	if (rename->flags & TREE_RENAME_EXCHANGE || rename->target == rename->source)
 		return 0;
 	target_is_dir = S_ISDIR(rename->target->next.shown.mode);
 	if (source_is_dir && !target_is_dir)

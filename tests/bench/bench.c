@@ -42,6 +42,11 @@ struct summary {
 	double spread;          /* the middle half of the samples, as a part of the median */
 };
 
+bool bench_wants(const struct bench *bench, const char *what)
+{
+	return !bench->options.only || strstr(what, bench->options.only);
+}
+
 bool bench_is_quick(const struct bench *bench)
 {
 	return bench->options.quick;
@@ -307,6 +312,8 @@ int claim_measure(struct bench *bench, const struct claim *claim)
 	double *samples;
 	int err = 0;
 
+	if (!bench_wants(bench, claim->what))
+		return 0;
 	assert(claim->contender_count > 0 && claim->contender_count <= CONTENDERS_MAX);
 	samples = calloc(claim->contender_count * rounds, sizeof(*samples));
 	if (!samples)

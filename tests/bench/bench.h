@@ -36,6 +36,7 @@ extern const struct bench_subject append_subject, lookup_subject, freeze_subject
 	mount_subject, open_subject;
 
 /* What the command line asked for. */
+bool bench_wants(const struct bench *bench, const char *what);     /* a claim */
 bool bench_is_quick(const struct bench *bench);         /* smaller sizes, fewer rounds */
 const char *bench_dir(const struct bench *bench);       /* an empty directory for this subject */
 const char *bench_varve(const struct bench *bench);     /* path of the varve command */
@@ -76,7 +77,8 @@ struct claim {
 	unsigned rounds;                /* 0: as the command line or the runner has it */
 };
 
-/* Sample all contenders, print the table and the verdict. 0 or -errno. */
+/* Sample all contenders, print the table and the verdict; nothing if the claim is
+ * not wanted. 0 or -errno. */
 int claim_measure(struct bench *bench, const struct claim *claim);
 
 enum fact_target {
@@ -100,6 +102,7 @@ int bench_fail(struct bench *bench, int err, const char *format, ...)
 struct bench_options {
 	bool quick, json;
 	unsigned rounds;                /* 0: the runner's own */
+	const char *only;               /* claims whose text holds this; NULL: all */
 	const char *varve;
 };
 

@@ -180,6 +180,8 @@ static int flush_measure(struct flush *flush, unsigned updates, unsigned rounds,
 	};
 	int err;
 
+	if (!bench_wants(flush->bench, what))
+		return 0;
 	flush->updates = updates;
 	flush->bytes = 1;               /* for the warming round, in which the bare one may come first */
 	flush->ranges = flush->total_bytes = flush->store_flushes = 0;

@@ -41,8 +41,9 @@ static int layer_fill(struct freeze *freeze)
 	int err = layer_fixture_renew(&freeze->fixture, layer_fixture_size(VERSION_COUNT, PAYLOAD_BYTES));
 
 	for (uint32_t i = 0; i < VERSION_COUNT && !err; i++) {
-		/* Distinct pages in no order: an odd factor permutes the numbers below 2^32. */
-		uint64_t page = freeze->distinct ? (uint32_t)(i * 2654435761u)
+		/* Each page once and in no order: the factor has no divisor in common
+		 * with the count. */
+		uint64_t page = freeze->distinct ? (uint64_t)i * 123457 % VERSION_COUNT
 						 : dice_below(&dice, PAGE_COUNT);
 
 		err = layer_fixture_append(&freeze->fixture, page, payload, sizeof(payload), &lsn);
@@ -202,8 +203,11 @@ static int freeze_measure(struct freeze *freeze, const char *what)
 		.contender_count = sizeof(contenders) / sizeof(contenders[0]),
 		.value_limit = TARGET_NS,
 	};
-	int err = claim_measure(freeze->bench, &claim);
+	int err;
 
+	if (!bench_wants(freeze->bench, what))
+		return 0;
+	err = claim_measure(freeze->bench, &claim);
 	return err ? err : copies_count(freeze);
 }
 

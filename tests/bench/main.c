@@ -46,6 +46,7 @@ static const struct argp_option options[] = {
 	{ "dir", 'd', "DIR", 0, "Work below DIR, on the disk to be measured (default: beside the program)",
 	  0 },
 	{ "rounds", 'r', "N", 0, "Sample every contender N times", 0 },
+	{ "only", 'o', "TEXT", 0, "Only claims that hold TEXT, as in --only 'random 8 KiB read'", 0 },
 	{ "strict", OPTION_STRICT, NULL, 0, "Exit with 1 if a target is missed", 0 },
 	{ "list", OPTION_LIST, NULL, 0, "List the benches and exit", 0 },
 #ifdef BENCH_MOUNT
@@ -98,6 +99,9 @@ static error_t option_parse(int key, char *argument, struct argp_state *state)
 		if (*argument < '1' || *argument > '9' || *end || rounds > 100000)
 			argp_error(state, "--rounds takes a number from 1 to 100000, not '%s'", argument);
 		arguments->options.rounds = (unsigned)rounds;
+		return 0;
+	case 'o':
+		arguments->options.only = argument;
 		return 0;
 	case OPTION_STRICT:
 		arguments->strict = true;

@@ -383,7 +383,7 @@ static int null_start(struct mount_bench *mount)
 	if (mount->null.pid < 0)
 		return bench_fail(mount->bench, -errno, "fork");
 	if (mount->null.pid == 0)
-		_exit(nullfs_serve(mount->null.mountpoint, mount->file_bytes));
+		_exit(nullfs_serve(mount->null.mountpoint, mount->file_bytes) ? 1 : 0);
 	snprintf(mount->null.file, sizeof(mount->null.file), "%s/%s", mount->null.mountpoint,
 		 NULLFS_FILE);
 	return server_await(&mount->null);

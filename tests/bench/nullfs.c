@@ -1,22 +1,22 @@
 #include "nullfs.h"
 
-#define FUSE_USE_VERSION 314
 #include <errno.h>
-#include <fuse_lowlevel.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "fuse_ops.h"
+#include "killpriv.h"
+
 #define FILE_INO 2u
-#define TIMEOUT_S 86400.0
-#define WRITE_MAX_BYTES (1u << 20)
+#define TIMEOUT_S 1e9           /* endless, as varve's for what nobody else changes */
+#define THREAD_MAX 32           /* as varve's */
 
 struct nullfs {
-	uint8_t *bytes;                 /* threads write disjoint ranges of it; who does not, races as on any disk */
+	uint8_t *bytes;                 /* its threads take no lock: the kernel lets one writer in */
 	uint64_t size_bytes;
 	struct timespec mtime;
 };
@@ -45,13 +45,6 @@ static int attr_get(const struct nullfs *fs, fuse_ino_t ino, struct stat *attr_o
 		return 0;
 	}
 	return ENOENT;
-}
-
-static void nullfs_init(void *userdata, struct fuse_conn_info *connection)
-{
-	(void)userdata;
-	connection->max_write = WRITE_MAX_BYTES;
-	connection->max_readahead = WRITE_MAX_BYTES;
 }
 
 static void nullfs_lookup(fuse_req_t request, fuse_ino_t parent, const char *name)
@@ -141,8 +134,7 @@ static void nullfs_fsync(fuse_req_t request, fuse_ino_t ino, int data_only,
 	fuse_reply_err(request, 0);
 }
 
-static const struct fuse_lowlevel_ops operations = {
-	.init = nullfs_init,
+static const struct fuse_lowlevel_ops null_ops = {
 	.lookup = nullfs_lookup,
 	.getattr = nullfs_getattr,
 	.setattr = nullfs_setattr,
@@ -152,49 +144,69 @@ static const struct fuse_lowlevel_ops operations = {
 	.fsync = nullfs_fsync,
 };
 
+static int session_loop(struct fuse_session *session)
+{
+	struct fuse_loop_config *loop = fuse_loop_cfg_create();
+	int err;
+
+	if (!loop)
+		return -ENOMEM;
+	fuse_loop_cfg_set_clone_fd(loop, 1);
+	fuse_loop_cfg_set_max_threads(loop, THREAD_MAX);
+	fuse_loop_cfg_set_idle_threads(loop, THREAD_MAX);
+	err = fuse_session_loop_mt(session, loop);
+	fuse_loop_cfg_destroy(loop);
+	/* A positive value is the signal that ended the loop. */
+	return err < 0 ? err : 0;
+}
+
 static int session_serve(struct fuse_session *session, const char *mountpoint)
 {
-	struct fuse_loop_config *loop;
 	int err;
 
 	if (fuse_set_signal_handlers(session) != 0)
-		return 1;
-	err = fuse_session_mount(session, mountpoint);
-	if (err) {
-		fuse_remove_signal_handlers(session);
-		return 1;
-	}
-	loop = fuse_loop_cfg_create();
-	fuse_loop_cfg_set_clone_fd(loop, 1);
-	err = fuse_session_loop_mt(session, loop);
-	fuse_loop_cfg_destroy(loop);
+		return -EIO;
+	err = fuse_session_mount(session, mountpoint) ? -EIO : killpriv_install(session);
+	if (!err)
+		err = session_loop(session);
 	fuse_session_unmount(session);
 	fuse_remove_signal_handlers(session);
-	/* A positive value is the signal that ended the loop. */
-	return err < 0;
+	return err;
+}
+
+static int session_run(struct nullfs *fs, const char *mountpoint)
+{
+	/* Only root may let others in unasked, and varve does where it may. */
+	char *argv[] = { "nullfs", "-o",
+			 geteuid() == 0 ? "fsname=nullfs,subtype=varve,default_permissions,allow_other"
+					: "fsname=nullfs,subtype=varve,default_permissions" };
+	struct fuse_args arguments = FUSE_ARGS_INIT(3, argv);
+	struct fuse_lowlevel_ops operations = null_ops;
+	struct fuse_session *session;
+	int err = -EINVAL;
+
+	/* The handshake is varve's own. */
+	operations.init = fuse_ops.init;
+	session = fuse_session_new(&arguments, &operations, sizeof(operations), fs);
+	if (session) {
+		err = session_serve(session, mountpoint);
+		fuse_session_destroy(session);
+	}
+	fuse_opt_free_args(&arguments);
+	return err;
 }
 
 int nullfs_serve(const char *mountpoint, uint64_t file_size_bytes)
 {
-	char *argv[] = { "nullfs", "-o", "fsname=nullfs,subtype=nullfs,default_permissions", NULL };
-	struct fuse_args arguments = FUSE_ARGS_INIT(3, argv);
 	struct nullfs fs = { .size_bytes = file_size_bytes };
-	struct fuse_session *session;
-	int status;
+	int err;
 
 	clock_gettime(CLOCK_REALTIME, &fs.mtime);
 	fs.bytes = mmap(NULL, file_size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
 			-1, 0);
-	if (fs.bytes == MAP_FAILED) {
-		fprintf(stderr, "nullfs: no memory for a file of %llu bytes\n",
-			(unsigned long long)file_size_bytes);
-		return 1;
-	}
-	session = fuse_session_new(&arguments, &operations, sizeof(operations), &fs);
-	status = session ? session_serve(session, mountpoint) : 1;
-	if (session)
-		fuse_session_destroy(session);
-	fuse_opt_free_args(&arguments);
+	if (fs.bytes == MAP_FAILED)
+		return -errno;
+	err = session_run(&fs, mountpoint);
 	munmap(fs.bytes, file_size_bytes);
-	return status;
+	return err;
 }

@@ -11,7 +11,7 @@
 
 #define NULLFS_FILE "data"
 
-/* Mount on @mountpoint and serve until it is unmounted or SIGTERM comes. 0 or 1, as an exit status. */
+/* Mount on @mountpoint and serve until it is unmounted or SIGTERM comes. 0 or -errno. */
 int nullfs_serve(const char *mountpoint, uint64_t file_size_bytes);
 
 #endif

@@ -392,13 +392,16 @@ static void refuse_rename(struct run *run, struct verdict *verdict, const struct
 	refuse_bad_dir(verdict, r->dir);
 	refuse_bad_dir(verdict, r->new_dir);
 	refuse_if(verdict, is_dir(r->dir) && !r->source, -ENOENT);
+	if (!is_dir(r->dir) || !is_dir(r->new_dir) || !r->source)
+		return;
 	refuse_if(verdict, r->target && noreplace, -EEXIST);
-	refuse_if(verdict, is_dir(r->new_dir) && !r->target && exchange, -ENOENT);
-	if (verdict->count || r->source == r->target)
+	refuse_if(verdict, !r->target && exchange, -ENOENT);
+	if (r->source == r->target)
 		return;
 	refuse_if(verdict, is_dir(r->source) && lies_within(run, r->new_dir, r->source), -EINVAL);
 	if (exchange) {
-		refuse_if(verdict, is_dir(r->target) && lies_within(run, r->dir, r->target), -EINVAL);
+		refuse_if(verdict, is_dir(r->target) && lies_within(run, r->dir, r->target),
+			  -EINVAL);
 		return;
 	}
 	refuse_if(verdict, r->target && is_dir(r->source) && !is_dir(r->target), -ENOTDIR);
@@ -736,14 +739,12 @@ static void compare_much(struct run *run, uint64_t count)
 
 /* ---- the run ---- */
 
-/* Deleted inodes go with the process that held them. */
+/* Deleted inodes are only promised to the process that held them. */
 static void lose_the_dead(struct run *run)
 {
 	for (size_t i = run->living_count; i > 0; i--) {
-		if (is_dead(run->living[i - 1])) {
-			run->living[i - 1]->lost = true;
+		if (is_dead(run->living[i - 1]))
 			living_drop_at(run, i - 1);
-		}
 	}
 	assert_int_equal(newest(store_of(run)).value, run->newest.value);
 }

@@ -129,9 +129,7 @@ const struct tree_attr *model_attr_at(const struct model_inode *inode, struct ls
 	if (!low)
 		return NULL;
 	const struct tree_attr *attr = &inode->attrs[low - 1];
-	if (lsn_is_head(at))
-		return inode->lost ? NULL : attr;
-	return attr->nlink ? attr : NULL;
+	return attr->nlink || lsn_is_head(at) ? attr : NULL;
 }
 
 /* ---- content ---- */

@@ -6,8 +6,8 @@
  * Content is kept as a log of edits whose bytes are remembered by their seed
  * (test_support.h, seed_fill), with the whole content every so many edits.
  *
- * Reads take an LSN as the store's do. A deleted inode is there at LSN_HEAD
- * until it is marked lost, and at no LSN from its deletion on.
+ * Reads take an LSN as the store's do. A deleted inode is there at LSN_HEAD,
+ * and at no LSN from its deletion on.
  */
 #ifndef VARVE_TESTS_MODEL_H
 #define VARVE_TESTS_MODEL_H
@@ -36,7 +36,6 @@ struct model_content {
 struct model_inode {
 	uint64_t ino;
 	uint32_t type;                  /* S_IFMT bits */
-	bool lost;                      /* deleted, and the store was closed since */
 	struct tree_attr *attrs;        /* ascending by attr.changed */
 	size_t attr_count, attr_capacity;
 	struct model_edit *edits;

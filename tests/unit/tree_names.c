@@ -428,11 +428,11 @@ static void unlinked_file_stays_usable_by_number_until_close(void **state)
 	assert_err(tree_getattr(f->store, ino, newest(f->store), &attr), -ENOENT);
 
 	fixture_reopen(f);
-	assert_err(tree_getattr(f->store, ino, LSN_HEAD, &attr), -ENOENT);
+	assert_names(f->store, TREE_ROOT_INO, LSN_HEAD, "");
 	assert_text(f->store, ino, named, "before");
 }
 
-static void unlinked_file_is_gone_after_a_kill(void **state)
+static void unlinked_file_gets_no_name_back_by_a_kill(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t ino = make_file(f->store, TREE_ROOT_INO, "a");
@@ -444,7 +444,9 @@ static void unlinked_file_is_gone_after_a_kill(void **state)
 	assert_ok(tree_unlink(f->store, TREE_ROOT_INO, "a"));
 	write_text(f->store, ino, "afterwards");
 	fixture_kill(f);
-	assert_err(tree_getattr(f->store, ino, LSN_HEAD, &attr), -ENOENT);
+	assert_names(f->store, TREE_ROOT_INO, LSN_HEAD, "");
+	assert_err(tree_getattr(f->store, ino, newest(f->store), &attr), -ENOENT);
+	assert_err(tree_link(f->store, ino, TREE_ROOT_INO, "b", &attr), -ENOENT);
 	assert_text(f->store, ino, named, "before");
 }
 
@@ -563,7 +565,7 @@ int main(void)
 		fixture_test(unlink_stamps_file_and_directory),
 		fixture_test(unlink_and_rmdir_know_files_from_directories),
 		fixture_test(unlinked_file_stays_usable_by_number_until_close),
-		fixture_test(unlinked_file_is_gone_after_a_kill),
+		fixture_test(unlinked_file_gets_no_name_back_by_a_kill),
 		fixture_test(removed_directory_is_empty_and_takes_no_names),
 		fixture_test(inode_numbers_are_never_used_again),
 		fixture_test(names_outlive_a_long_directory_history),

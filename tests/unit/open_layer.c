@@ -1,0 +1,223 @@
+/* Open layer: appended, read back, recovered to its last whole batch. */
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "test_layer.h"
+
+static int setup(void **state)
+{
+	*state = test_layer_new();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	test_layer_free(*state);
+	return 0;
+}
+
+static void every_version_is_found_at_its_lsn(void **state)
+{
+	struct test_layer *test = *state;
+
+	test_layer_append_many(test, 1500);
+	test_layer_compare(test, &test->open->base, 5000);
+	test_layer_compare_lists(test, &test->open->base);
+}
+
+static void lsns_are_positions(void **state)
+{
+	struct test_layer *test = *state;
+	uint64_t end = TEST_LAYER_START;
+	struct batch_entry entry = { .key = key_make(20, KEY_ATTR, 0), .form = VERSION_IMAGE,
+				     .head_bytes = 5 };
+	size_t size = batch_size(&entry, 1);
+	struct lease lease;
+
+	for (unsigned i = 0; i < 100; i++) {
+		assert_ok(open_layer_lease(test->open, size, 1, 5, &lease));
+		end += size;
+		assert_int_equal(lease.lsn.value, end);
+		assert_int_equal(lease.at, LAYER_HEADER_BYTES + end - size - TEST_LAYER_START);
+		lease_fill(&lease, &entry, 1, lsn_make(TEST_LAYER_START));
+		lease_publish(&lease, &entry, 1);
+		assert_int_equal(open_layer_end(test->open).value, end);
+	}
+}
+
+static void leases_are_filled_in_any_order_and_published_in_theirs(void **state)
+{
+	struct test_layer *test = *state;
+	struct batch_entry entries[8] = { 0 };
+	struct lease leases[8];
+	struct version found;
+
+	for (unsigned i = 0; i < 8; i++) {
+		entries[i] = (struct batch_entry){ .key = key_make(20 + i, KEY_ATTR, 0),
+						   .form = VERSION_IMAGE, .head_bytes = i };
+		assert_ok(open_layer_lease(test->open, batch_size(&entries[i], 1), 1, 5,
+					   &leases[i]));
+	}
+	for (unsigned i = 8; i > 0; i--)
+		lease_fill(&leases[i - 1], &entries[i - 1], 1, lsn_make(TEST_LAYER_START));
+	assert_int_equal(open_layer_end(test->open).value, TEST_LAYER_START);
+	for (unsigned i = 0; i < 8; i++) {
+		assert_int_equal(layer_find(&test->open->base, entries[i].key, leases[i].lsn,
+					    &found), 1);
+		lease_publish(&leases[i], &entries[i], 1);
+		assert_ok(layer_find(&test->open->base, entries[i].key, leases[i].lsn, &found));
+		assert_int_equal(open_layer_end(test->open).value, leases[i].lsn.value);
+	}
+}
+
+static void a_full_layer_says_so_and_can_still_be_sealed(void **state)
+{
+	struct test_layer *test = *state;
+	struct layer_footer footer;
+
+	while (test_layer_append(test))
+		;
+	assert_true(test->batch_count > 1000);
+	test_layer_compare(test, &test->open->base, 500);
+	assert_ok(open_layer_seal(test->open, &footer));
+	/* Readers of the open layer go on. */
+	test_layer_compare(test, &test->open->base, 500);
+	assert_int_equal(footer.end.value, open_layer_end(test->open).value);
+	assert_int_equal(footer.version_count, test->version_count);
+}
+
+static void recover(struct test_layer *test, struct open_layer_recovery *recovery)
+{
+	test_layer_close(test);
+	assert_ok(open_layer_recover(test->dir_fd, 7, &test->store, lsn_make(TEST_LAYER_START),
+				     TEST_LAYER_CHAIN, true, &test->open, recovery));
+}
+
+/* Forget the versions beyond @end. */
+static void forget_beyond(struct test_layer *test, struct lsn end)
+{
+	while (test->version_count &&
+	       test->versions[test->version_count - 1].lsn.value > end.value)
+		test->version_count--;
+}
+
+static void recovery_finds_all_that_was_published(void **state)
+{
+	struct test_layer *test = *state;
+	struct open_layer_recovery recovery;
+
+	test_layer_append_many(test, 800);
+	struct lsn end = open_layer_end(test->open);
+	recover(test, &recovery);
+	assert_true(recovery.started);
+	assert_int_equal(open_layer_end(test->open).value, end.value);
+	test_layer_compare(test, &test->open->base, 2000);
+	test_layer_compare_lists(test, &test->open->base);
+	/* And goes on where it ended. */
+	assert_ok(open_layer_clear_tail(test->open));
+	test_layer_append_many(test, 300);
+	recover(test, &recovery);
+	test_layer_compare(test, &test->open->base, 2000);
+}
+
+static void a_lease_that_was_not_published_is_not_history(void **state)
+{
+	struct test_layer *test = *state;
+	struct batch_entry entry = { .key = key_make(20, KEY_ATTR, 0), .form = VERSION_IMAGE,
+				     .head_bytes = 5 };
+	struct open_layer_recovery recovery;
+	struct lease lease;
+
+	test_layer_append_many(test, 10);
+	struct lsn end = open_layer_end(test->open);
+	assert_ok(open_layer_lease(test->open, batch_size(&entry, 1), 1, 5, &lease));
+	lease_fill(&lease, &entry, 1, end);
+	recover(test, &recovery);
+	assert_int_equal(open_layer_end(test->open).value, end.value);
+	test_layer_compare(test, &test->open->base, 500);
+}
+
+/* Whatever byte of the log is wrong, the history ends before its batch. */
+static void a_flipped_byte_ends_the_history_before_it(void **state)
+{
+	struct test_layer *test = *state;
+	struct open_layer_recovery recovery;
+	struct prng prng = { test_seed() };
+
+	test_layer_append_many(test, 200);
+	struct lsn end = open_layer_end(test->open);
+	size_t version_count = test->version_count;
+	for (unsigned i = 0; i < 300; i++) {
+		uint64_t at = prng_below(&prng, end.value - TEST_LAYER_START);
+		uint8_t *byte = test->open->arena.base + LAYER_HEADER_BYTES + at;
+		uint8_t right = *byte;
+		uint64_t expected = TEST_LAYER_START;
+
+		for (size_t v = 0; v < test->version_count; v++) {
+			if (test->versions[v].lsn.value <= TEST_LAYER_START + at)
+				expected = test->versions[v].lsn.value;
+		}
+		*byte ^= 1 + prng_below(&prng, 255);
+		recover(test, &recovery);
+		assert_int_equal(open_layer_end(test->open).value, expected);
+		forget_beyond(test, lsn_make(expected));
+		if (test->version_count)
+			test_layer_compare(test, &test->open->base, 20);
+		test->version_count = version_count;
+		test->open->arena.base[LAYER_HEADER_BYTES + at] = right;
+	}
+	recover(test, &recovery);
+	assert_int_equal(open_layer_end(test->open).value, end.value);
+}
+
+static void a_layer_behind_another_history_counts_as_a_spare(void **state)
+{
+	struct test_layer *test = *state;
+	struct open_layer_recovery recovery;
+
+	test_layer_append_many(test, 10);
+	test_layer_close(test);
+	assert_ok(open_layer_recover(test->dir_fd, 7, &test->store, lsn_make(TEST_LAYER_START),
+				     TEST_LAYER_CHAIN + 1, false, &test->open, &recovery));
+	assert_false(recovery.started);
+	test_layer_close(test);
+	assert_ok(open_layer_recover(test->dir_fd, 7, &test->store,
+				     lsn_make(TEST_LAYER_START + 1), TEST_LAYER_CHAIN, false,
+				     &test->open, &recovery));
+	assert_false(recovery.started);
+}
+
+static void a_layer_of_another_store_is_refused(void **state)
+{
+	struct test_layer *test = *state;
+	struct store_identity other = test->store;
+	struct open_layer_recovery recovery;
+
+	test_layer_append_many(test, 10);
+	test_layer_close(test);
+	other.id[3] ^= 1;
+	assert_err(open_layer_recover(test->dir_fd, 7, &other, lsn_make(TEST_LAYER_START),
+				      TEST_LAYER_CHAIN, false, &test->open, &recovery), -EXDEV);
+	assert_null(test->open);
+	assert_err(open_layer_recover(test->dir_fd, 8, &test->store, lsn_make(TEST_LAYER_START),
+				      TEST_LAYER_CHAIN, false, &test->open, &recovery), -ENOENT);
+}
+
+#define layer_test(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		layer_test(every_version_is_found_at_its_lsn),
+		layer_test(lsns_are_positions),
+		layer_test(leases_are_filled_in_any_order_and_published_in_theirs),
+		layer_test(a_full_layer_says_so_and_can_still_be_sealed),
+		layer_test(recovery_finds_all_that_was_published),
+		layer_test(a_lease_that_was_not_published_is_not_history),
+		layer_test(a_flipped_byte_ends_the_history_before_it),
+		layer_test(a_layer_behind_another_history_counts_as_a_spare),
+		layer_test(a_layer_of_another_store_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,243 @@
+/* Sealed layer: the same answers from the file as from the open layer, and
+ * none that is wrong from a damaged one. */
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "sealed_layer.h"
+#include "test_layer.h"
+
+struct sealed_test {
+	struct test_layer *test;
+	struct block_cache *cache;
+	struct layer_footer footer;
+	struct sealed_layer *layer;
+};
+
+static void reopen(struct sealed_test *s)
+{
+	sealed_layer_close(s->layer);
+	block_cache_free(s->cache);
+	assert_ok(block_cache_create(16 * MIB, &s->cache));
+	assert_ok(sealed_layer_open(s->test->dir_fd, 7, &s->test->store, s->cache, &s->layer));
+}
+
+static int setup(void **state)
+{
+	struct sealed_test *s = calloc(1, sizeof(*s));
+
+	assert_non_null(s);
+	s->test = test_layer_new();
+	test_layer_append_many(s->test, 1500);
+	assert_ok(open_layer_seal(s->test->open, &s->footer));
+	test_layer_close(s->test);
+	reopen(s);
+	*state = s;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct sealed_test *s = *state;
+
+	sealed_layer_close(s->layer);
+	block_cache_free(s->cache);
+	test_layer_free(s->test);
+	free(s);
+	return 0;
+}
+
+static void every_version_is_found_at_its_lsn(void **state)
+{
+	struct sealed_test *s = *state;
+
+	test_layer_compare(s->test, sealed_layer_base(s->layer), 5000);
+	test_layer_compare_lists(s->test, sealed_layer_base(s->layer));
+	assert_int_equal(s->footer.version_count, s->test->version_count);
+	assert_int_equal(sealed_layer_footer(s->layer)->end.value, s->footer.end.value);
+	assert_int_equal(sealed_layer_footer(s->layer)->time_first_ns, 1000);
+	assert_int_equal(sealed_layer_footer(s->layer)->time_last_ns,
+			 1000 + (int64_t)s->test->batch_count - 1);
+}
+
+static void the_file_is_no_longer_than_its_footer_says(void **state)
+{
+	struct sealed_test *s = *state;
+	struct stat st;
+
+	must(!stat(s->test->path, &st), "stat", s->test->path);
+	assert_int_equal(st.st_size, (s->footer.footer_block + 1) * LAYER_BLOCK_BYTES);
+	assert_int_equal(sealed_layer_file_bytes(s->layer), st.st_size);
+}
+
+static void a_range_of_pages_is_found_in_one_visit(void **state)
+{
+	struct sealed_test *s = *state;
+	struct prng prng = { test_seed() };
+	struct version versions[64];
+
+	for (unsigned round = 0; round < 300; round++) {
+		uint64_t ino = 16 + prng_below(&prng, 30), first = prng_below(&prng, 45);
+		uint32_t count = 1 + prng_below(&prng, 64), found = 0, expected_count = 0;
+		struct lsn lsn = lsn_make(TEST_LAYER_START +
+					  prng_below(&prng, s->footer.end.value - TEST_LAYER_START));
+
+		memset(versions, 0, sizeof(versions));
+		versions[count / 2].form = 99;          /* found already, in a newer layer */
+		assert_ok(layer_find_pages(sealed_layer_base(s->layer), ino, first, count, lsn,
+					   versions, &found));
+		for (uint32_t i = 0; i < count; i++) {
+			const struct test_version *expected = test_layer_expect(
+				s->test, key_make(ino, KEY_PAGE, first + i), lsn);
+
+			if (i == count / 2) {
+				assert_int_equal(versions[i].form, 99);
+			} else if (expected) {
+				expected_count++;
+				test_version_check(&versions[i], expected);
+			} else {
+				assert_int_equal(versions[i].form, 0);
+			}
+		}
+		assert_int_equal(found, expected_count);
+	}
+}
+
+static void a_small_cache_gives_the_same_answers(void **state)
+{
+	struct sealed_test *s = *state;
+
+	sealed_layer_close(s->layer);
+	block_cache_free(s->cache);
+	assert_ok(block_cache_create(1, &s->cache));
+	assert_ok(sealed_layer_open(s->test->dir_fd, 7, &s->test->store, s->cache, &s->layer));
+	test_layer_compare(s->test, sealed_layer_base(s->layer), 3000);
+	test_layer_compare_lists(s->test, sealed_layer_base(s->layer));
+}
+
+/* Right, absent because its layer says so under a good checksum, or -EBADMSG. */
+static unsigned compare_damaged(struct sealed_test *s, unsigned count)
+{
+	struct prng prng = { test_seed() };
+	unsigned damaged = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		const struct test_version *expected =
+			&s->test->versions[prng_below(&prng, s->test->version_count)];
+		struct version found;
+		const uint8_t *payload;
+		uint8_t scratch[512];
+		int err = layer_find(sealed_layer_base(s->layer), expected->key, expected->lsn,
+				     &found);
+
+		if (!err)
+			err = version_load(&found, scratch, &payload);
+		if (err) {
+			assert_true(err == -EBADMSG || err == -EUCLEAN);
+			damaged++;
+		} else {
+			test_version_check(&found, expected);
+		}
+	}
+	return damaged;
+}
+
+static void no_flipped_bit_gives_a_wrong_answer(void **state)
+{
+	struct sealed_test *s = *state;
+	struct prng prng = { test_seed() };
+	uint64_t size = sealed_layer_file_bytes(s->layer);
+	unsigned damaged = 0, refused = 0;
+
+	for (unsigned i = 0; i < 400; i++) {
+		/* Half in the log, half in the index behind it. */
+		uint64_t index = s->footer.filter_block * (uint64_t)LAYER_BLOCK_BYTES;
+		uint64_t at = i % 2 ? prng_below(&prng, size)
+				    : index + prng_below(&prng, size - index);
+		int fd = open(s->test->path, O_RDONLY | O_CLOEXEC);
+		uint8_t right = 0, wrong;
+		struct sealed_layer *layer = NULL;
+
+		must(fd >= 0 && pread(fd, &right, 1, at) == 1, "read", s->test->path);
+		close(fd);
+		wrong = right ^ (uint8_t)(1u << prng_below(&prng, 8));
+		file_overwrite(s->test->path, at, &wrong, 1);
+		sealed_layer_close(s->layer);
+		block_cache_free(s->cache);
+		assert_ok(block_cache_create(16 * MIB, &s->cache));
+		int err = sealed_layer_open(s->test->dir_fd, 7, &s->test->store, s->cache, &layer);
+		s->layer = layer;
+		if (err) {
+			assert_true(err == -EUCLEAN || err == -EXDEV || err == -EPROTONOSUPPORT);
+			refused++;
+		} else {
+			damaged += compare_damaged(s, 300) > 0;
+		}
+		file_overwrite(s->test->path, at, &right, 1);
+	}
+	print_message("%u opens refused, %u with damaged versions\n", refused, damaged);
+	assert_true(refused > 0 && damaged > 0);
+	reopen(s);
+	assert_int_equal(compare_damaged(s, 1000), 0);
+}
+
+static void a_cut_layer_is_refused(void **state)
+{
+	struct sealed_test *s = *state;
+	uint64_t size = sealed_layer_file_bytes(s->layer);
+	const uint64_t cuts[] = { size - 1, size - LAYER_BLOCK_BYTES, size / 2, LAYER_HEADER_BYTES,
+				  1, 0 };
+
+	for (unsigned i = 0; i < array_size(cuts); i++) {
+		struct sealed_layer *layer;
+
+		must(!truncate(s->test->path, cuts[i]), "truncate", s->test->path);
+		assert_err(sealed_layer_open(s->test->dir_fd, 7, &s->test->store, s->cache, &layer),
+			   -EUCLEAN);
+		assert_null(layer);
+	}
+	must(!unlink(s->test->path), "unlink", s->test->path);
+	struct sealed_layer *layer;
+	assert_err(sealed_layer_open(s->test->dir_fd, 7, &s->test->store, s->cache, &layer),
+		   -ENOENT);
+}
+
+/* While it is open: an error, not SIGBUS. */
+static void a_layer_cut_under_its_reader_gives_errors(void **state)
+{
+	struct sealed_test *s = *state;
+
+	sealed_layer_close(s->layer);
+	block_cache_free(s->cache);
+	assert_ok(block_cache_create(1, &s->cache));
+	assert_ok(sealed_layer_open(s->test->dir_fd, 7, &s->test->store, s->cache, &s->layer));
+	must(!truncate(s->test->path, LAYER_HEADER_BYTES + 10000), "truncate", s->test->path);
+	assert_true(compare_damaged(s, 500) > 0);
+}
+
+static void a_layer_of_another_store_is_refused(void **state)
+{
+	struct sealed_test *s = *state;
+	struct store_identity other = s->test->store;
+	struct sealed_layer *layer;
+
+	other.id[0] ^= 1;
+	assert_err(sealed_layer_open(s->test->dir_fd, 7, &other, s->cache, &layer), -EXDEV);
+}
+
+#define layer_test(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		layer_test(every_version_is_found_at_its_lsn),
+		layer_test(the_file_is_no_longer_than_its_footer_says),
+		layer_test(a_range_of_pages_is_found_in_one_visit),
+		layer_test(a_small_cache_gives_the_same_answers),
+		layer_test(no_flipped_bit_gives_a_wrong_answer),
+		layer_test(a_cut_layer_is_refused),
+		layer_test(a_layer_cut_under_its_reader_gives_errors),
+		layer_test(a_layer_of_another_store_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
