@@ -211,25 +211,33 @@ static void answer_log(struct control *control, int fd, uint64_t ino)
 }
 
 /* Keep the connection for control_close. The client that waited longest makes
- * room, as it may be long gone. */
-static void keep_waiter(struct control *control, int fd)
+ * room, as it may be long gone. Told that it waits, a client may end the mount at
+ * once: by then the connection must be no client's, or control_stop shuts it down. */
+static void keep_waiter(struct client *client)
 {
-	int oldest;
+	struct control *control = client->control;
+	int fd = client->fd, oldest;
 
 	pthread_mutex_lock(&control->mutex);
 	oldest = control->waiters[0];
 	memmove(control->waiters, control->waiters + 1,
 		sizeof(control->waiters) - sizeof(control->waiters[0]));
 	control->waiters[CLIENT_MAX - 1] = fd;
+	client->fd = -1;
+	pthread_cond_signal(&control->idle);
+	/* Under the lock, so that the connection is still open; a line this short
+	 * does not block. */
+	send_line(fd, json_pack("{s:b}", "waiting", 1));
 	pthread_mutex_unlock(&control->mutex);
 	if (oldest >= 0)
 		close(oldest);
-	send_line(fd, json_pack("{s:b}", "waiting", 1));
 }
 
-/* Answer one request; true if the connection is kept. */
-static bool answer(struct control *control, int fd, const char *line, size_t length)
+/* Answer one request; true if the connection is kept, and then @client is free. */
+static bool answer(struct client *client, const char *line, size_t length)
 {
+	struct control *control = client->control;
+	int fd = client->fd;
 	json_t *request = json_loadb(line, length, JSON_REJECT_DUPLICATES, NULL);
 	const char *op = json_string_value(json_object_get(request, "op"));
 	json_t *inode = json_object_get(request, "inode");
@@ -245,7 +253,7 @@ static bool answer(struct control *control, int fd, const char *line, size_t len
 	} else if (strcmp(op, "log") == 0) {
 		send_line(fd, error_object(-EINVAL, "\"log\" wants a number \"inode\""));
 	} else if (strcmp(op, "wait") == 0) {
-		keep_waiter(control, fd);
+		keep_waiter(client);
 		kept = true;
 	} else {
 		send_line(fd,
@@ -305,19 +313,19 @@ static void *client_run(void *argument)
 
 	length = request_receive(fd, line, sizeof(line));
 	if (length >= 0)
-		kept = answer(control, fd, line, (size_t)length);
+		kept = answer(client, line, (size_t)length);
 	else
 		send_line(fd,
 			  error_object((int)length, "no request: a line of JSON of at most 4 KiB "
 						    "was expected within 5 seconds"));
-
+	/* Once the slot is free, it and what control_stop waits for are not ours. */
+	if (kept)
+		return NULL;
 	pthread_mutex_lock(&control->mutex);
 	client->fd = -1;
 	pthread_cond_signal(&control->idle);
 	pthread_mutex_unlock(&control->mutex);
-	/* After this the slot, and after control_stop the store, is not ours. */
-	if (!kept)
-		close(fd);
+	close(fd);
 	return NULL;
 }
 
