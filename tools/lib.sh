@@ -77,19 +77,18 @@ jobs_count()
 }
 
 # build_make DIR TARGET [CMAKE-OPTION...]: configure DIR and build TARGET in it.
-# Quiet when all goes well; the whole output when not.
+# Quiet when all goes well; the end of DIR/build.log, where the error is, when not.
 build_make()
 {
-	local dir=$1 target=$2 log
+	local dir=$1 target=$2
 	shift 2
-	log=$(mktemp)
-	if cmake -S "$top" -B "$dir" "$@" >"$log" 2>&1 &&
-		cmake --build "$dir" --target "$target" -j "$(jobs_count)" >>"$log" 2>&1; then
-		rm -f "$log"
+	mkdir -p "$dir" || return 1
+	if cmake -S "$top" -B "$dir" "$@" >"$dir/build.log" 2>&1 &&
+		cmake --build "$dir" --target "$target" -j "$(jobs_count)" >>"$dir/build.log" 2>&1; then
 		return 0
 	fi
-	cat "$log" >&2
-	rm -f "$log"
+	tail -n 40 "$dir/build.log" >&2
+	printf 'The whole of it is in %s\n' "$dir/build.log" >&2
 	return 1
 }
 

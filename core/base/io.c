@@ -2,9 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 int io_open(int dir_fd, const char *name, int flags, mode_t mode, int *fd_out)
@@ -62,6 +64,33 @@ int io_write(int fd, const void *bytes, size_t size_bytes, uint64_t offset_bytes
 		at += count;
 		offset_bytes += (uint64_t)count;
 		size_bytes -= (size_t)count;
+	}
+	return 0;
+}
+
+int io_write_vectors(int fd, struct iovec *vectors, size_t count, uint64_t offset_bytes)
+{
+	while (count > 0) {
+		size_t here = count < IOV_MAX ? count : IOV_MAX;
+		ssize_t written = pwritev(fd, vectors, (int)here, (off_t)offset_bytes);
+
+		if (written < 0) {
+			if (errno == EINTR)
+				continue;
+			return -errno;
+		}
+		if (written == 0)
+			return -EIO;
+		offset_bytes += (uint64_t)written;
+		while (count > 0 && (size_t)written >= vectors->iov_len) {
+			written -= (ssize_t)vectors->iov_len;
+			vectors++;
+			count--;
+		}
+		if (written) {
+			vectors->iov_base = (uint8_t *)vectors->iov_base + written;
+			vectors->iov_len -= (size_t)written;
+		}
 	}
 	return 0;
 }

@@ -20,6 +20,10 @@ void io_close(int fd);          /* -1 is ignored */
 int io_read(int fd, void *buffer, size_t size_bytes, uint64_t offset_bytes);
 int io_write(int fd, const void *bytes, size_t size_bytes, uint64_t offset_bytes);
 
+/* Write the pieces one after another. The pieces are used up. */
+struct iovec;
+int io_write_vectors(int fd, struct iovec *vectors, size_t count, uint64_t offset_bytes);
+
 int io_size(int fd, uint64_t *size_out);
 int io_truncate(int fd, uint64_t size_bytes);
 /* Make sure that writes below @size_bytes will not meet a full disk. The file

@@ -54,8 +54,20 @@ static void put_entry_head(struct put_cursor *c, const struct batch_entry *entry
 	put_u64(c, entry->checksum);
 }
 
+/* Note where the payload stands and what it sums to, and put the entry's head. */
+static void finish_entry(struct batch_entry *entry, const struct batch_context *context,
+			 const void *payload, size_t payload_at, struct put_cursor *heads)
+{
+	uint64_t seed = checksum_version_seed(context->store_seed, entry->key, context->lsn,
+					      entry->form, entry->weight);
+
+	entry->payload_at = (uint32_t)payload_at;
+	entry->checksum = checksum(payload, batch_entry_payload_bytes(entry), seed);
+	put_entry_head(heads, entry);
+}
+
 size_t batch_fill(struct batch_entry *entries, size_t count, const struct batch_context *context,
-		uint8_t *out)
+		  uint8_t *out)
 {
 	size_t size = batch_size(entries, count);
 	size_t heads_bytes = BATCH_HEADER_BYTES + entry_heads_size(entries, count);
@@ -64,17 +76,73 @@ size_t batch_fill(struct batch_entry *entries, size_t count, const struct batch_
 
 	put_header(&heads, context, size, count, 0);
 	for (size_t i = 0; i < count; i++) {
-		struct batch_entry *entry = &entries[i];
-		uint64_t seed = checksum_version_seed(context->store_seed, entry->key,
-						      context->lsn, entry->form, entry->weight);
 		const uint8_t *payload = payloads.at;
 
-		put_bytes(&payloads, entry->head, entry->head_bytes);
-		put_bytes(&payloads, entry->body, entry->body_bytes);
-		entry->payload_at = (uint32_t)(payload - out);
+		put_bytes(&payloads, entries[i].head, entries[i].head_bytes);
+		put_bytes(&payloads, entries[i].body, entries[i].body_bytes);
 		/* Of the copy, while it is in the cache: what is stored is what is summed. */
-		entry->checksum = checksum(payload, batch_entry_payload_bytes(entry), seed);
-		put_entry_head(&heads, entry);
+		finish_entry(&entries[i], context, payload, (size_t)(payload - out), &heads);
+	}
+	return heads_bytes;
+}
+
+/* Copying less than this costs less than another piece. */
+#define VECTOR_BYTES_MIN 2048u
+
+static bool stays_in_place(const struct batch_entry *entry)
+{
+	return entry->head_bytes == 0 && entry->body_bytes >= VECTOR_BYTES_MIN;
+}
+
+size_t batch_scratch_size(const struct batch_entry *entries, size_t count)
+{
+	size_t size = BATCH_HEADER_BYTES + entry_heads_size(entries, count);
+
+	for (size_t i = 0; i < count; i++)
+		if (!stays_in_place(&entries[i]))
+			size += batch_entry_payload_bytes(&entries[i]);
+	return size;
+}
+
+/* Add a piece, or lengthen the last if it goes on there. */
+static void add_vector(struct iovec *vectors, size_t *vector_count, const void *bytes,
+		       size_t size_bytes)
+{
+	struct iovec *last = *vector_count ? &vectors[*vector_count - 1] : NULL;
+
+	if (last && (uint8_t *)last->iov_base + last->iov_len == bytes)
+		last->iov_len += size_bytes;
+	else if (size_bytes)
+		vectors[(*vector_count)++] = (struct iovec){ (void *)(uintptr_t)bytes, size_bytes };
+}
+
+size_t batch_fill_vectors(struct batch_entry *entries, size_t count,
+			  const struct batch_context *context, uint8_t *scratch,
+			  struct iovec *vectors_out, size_t *vector_count_out)
+{
+	size_t heads_bytes = BATCH_HEADER_BYTES + entry_heads_size(entries, count);
+	struct put_cursor heads = put_cursor(scratch, heads_bytes);
+	struct put_cursor copies = put_cursor(
+		scratch + heads_bytes, batch_scratch_size(entries, count) - heads_bytes);
+	size_t at = heads_bytes;
+
+	*vector_count_out = 0;
+	put_header(&heads, context, batch_size(entries, count), count, 0);
+	add_vector(vectors_out, vector_count_out, scratch, heads_bytes);
+	for (size_t i = 0; i < count; i++) {
+		struct batch_entry *entry = &entries[i];
+		const uint8_t *payload = copies.at;
+
+		if (stays_in_place(entry)) {
+			payload = entry->body;
+		} else {
+			put_bytes(&copies, entry->head, entry->head_bytes);
+			put_bytes(&copies, entry->body, entry->body_bytes);
+		}
+		finish_entry(entry, context, payload, at, &heads);
+		add_vector(vectors_out, vector_count_out, payload,
+			   batch_entry_payload_bytes(entry));
+		at += batch_entry_payload_bytes(entry);
 	}
 	return heads_bytes;
 }

@@ -26,6 +26,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include "codec.h"
 #include "key.h"
@@ -98,6 +99,16 @@ struct batch_context {
  * of header and heads, for batch_finish. */
 size_t batch_fill(struct batch_entry *entries, size_t count, const struct batch_context *context,
 		uint8_t *out);
+
+/*
+ * batch_fill for a batch that is written by one system call: its bytes are the
+ * @*vector_count_out pieces of @vectors_out, at most 2 * @count + 1. Large payloads stay
+ * where they are; the rest goes to @scratch, of batch_scratch_size bytes.
+ */
+size_t batch_scratch_size(const struct batch_entry *entries, size_t count);
+size_t batch_fill_vectors(struct batch_entry *entries, size_t count,
+			  const struct batch_context *context, uint8_t *scratch,
+			  struct iovec *vectors_out, size_t *vector_count_out);
 
 /* Write the batch that marks a new life, all but its chain. Returns as batch_fill. */
 #define BATCH_OPENED_BYTES (BATCH_HEADER_BYTES + BATCH_NONCE_BYTES)

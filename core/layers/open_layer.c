@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "checksum.h"
 #include "io.h"
@@ -140,11 +141,41 @@ static struct batch_context lease_context(const struct lease *lease, struct lsn 
 	};
 }
 
+/*
+ * Above this a batch is written by a system call, below it through the mapping.
+ * A first store to a page of the mapping costs a fault each 4 KiB, several
+ * times what the kernel takes to fill large folios of a write; a small batch is
+ * cheaper without the call.
+ */
+#define FILL_BY_WRITE_MIN (32u << 10)
+
+/* 0; -errno: nothing that matters was written, fill through the mapping. */
+static int fill_by_write(struct lease *lease, struct batch_entry *entries, size_t count,
+			 const struct batch_context *context)
+{
+	uint8_t *scratch = malloc(batch_scratch_size(entries, count));
+	struct iovec *vectors = malloc((2 * count + 1) * sizeof(*vectors));
+	size_t vector_count;
+	int err = -ENOMEM;
+
+	if (scratch && vectors) {
+		lease->heads_bytes = batch_fill_vectors(entries, count, context, scratch, vectors,
+							&vector_count);
+		err = io_write_vectors(lease->layer->arena.fd, vectors, vector_count, lease->at);
+	}
+	free(scratch);
+	free(vectors);
+	return err;
+}
+
 void lease_fill(struct lease *lease, struct batch_entry *entries, size_t count,
 		struct lsn durable)
 {
 	struct batch_context context = lease_context(lease, durable);
 
+	if (lease->size_bytes >= FILL_BY_WRITE_MIN &&
+	    fill_by_write(lease, entries, count, &context) == 0)
+		return;
 	lease->heads_bytes = batch_fill(entries, count, &context,
 					lease->layer->arena.base + lease->at);
 }
@@ -464,32 +495,47 @@ out:
 
 /* ---- sealing ---- */
 
+#define HUGE_PAGE_BYTES (2u << 20)
+
+/* The index while it is built: in memory, to be written by few large writes. */
+struct index_builder {
+	struct open_layer *layer;
+	struct layer_footer footer;
+	uint8_t *blocks;                /* from footer.filter_block on */
+	size_t size_bytes;
+};
+
 /* Fills the blocks of one part of the index, one record after another. */
 struct part_writer {
-	struct open_layer *layer;
+	struct index_builder *builder;
 	uint32_t block;                 /* being filled */
 	uint32_t per_block, in_block;
 	struct put_cursor at;
 };
 
-static uint8_t *block_bytes(struct open_layer *layer, uint32_t block)
+static uint8_t *block_bytes(struct index_builder *builder, uint32_t block)
 {
-	return layer->arena.base + (uint64_t)block * LAYER_BLOCK_BYTES;
+	return builder->blocks + (uint64_t)(block - builder->footer.filter_block) * LAYER_BLOCK_BYTES;
 }
 
-static struct part_writer part_begin(struct open_layer *layer, uint32_t block, uint32_t per_block)
+static void block_seal(struct index_builder *builder, uint32_t block)
 {
-	return (struct part_writer){ layer, block, per_block, 0,
-				     put_cursor(block_bytes(layer, block),
+	layer_block_seal(block_bytes(builder, block), builder->layer->base.store,
+			 builder->layer->base.id, block);
+}
+
+static struct part_writer part_begin(struct index_builder *builder, uint32_t block,
+				     uint32_t per_block)
+{
+	return (struct part_writer){ builder, block, per_block, 0,
+				     put_cursor(block_bytes(builder, block),
 						LAYER_BLOCK_PAYLOAD_BYTES) };
 }
 
 static void part_seal_block(struct part_writer *part)
 {
-	uint8_t *bytes = block_bytes(part->layer, part->block);
-
 	memset(part->at.at, 0, (size_t)(part->at.end - part->at.at));
-	layer_block_seal(bytes, part->layer->base.store, part->layer->base.id, part->block);
+	block_seal(part->builder, part->block);
 }
 
 /* Where the next record goes. */
@@ -497,7 +543,7 @@ static struct put_cursor *part_next(struct part_writer *part)
 {
 	if (part->in_block == part->per_block) {
 		part_seal_block(part);
-		*part = part_begin(part->layer, part->block + 1, part->per_block);
+		*part = part_begin(part->builder, part->block + 1, part->per_block);
 	}
 	part->in_block++;
 	return &part->at;
@@ -515,12 +561,12 @@ static void put_key(struct put_cursor *c, struct key key)
 	put_u64(c, key.sub);
 }
 
-static uint32_t write_versions(struct open_layer *layer, struct part_writer *versions,
+static uint32_t build_versions(struct index_builder *builder, struct part_writer *versions,
 			       const struct version_node *node)
 {
 	uint32_t count = 0;
 
-	for (; node; node = version_index_before(layer->index, node), count++) {
+	for (; node; node = version_index_before(builder->layer->index, node), count++) {
 		struct put_cursor *c = part_next(versions);
 
 		put_u32(c, node->lsn);
@@ -534,20 +580,27 @@ static uint32_t write_versions(struct open_layer *layer, struct part_writer *ver
 	return count;
 }
 
-static void write_keys(struct open_layer *layer, const struct layer_footer *footer,
-		       const struct version_index_key *keys)
+/* Keys in order lie in memory in the order they came: fetch some ahead. */
+#define PREFETCH_AHEAD 16u
+
+static void build_keys(struct index_builder *builder, const struct version_index_key *keys)
 {
-	struct part_writer key_part = part_begin(layer, footer->key_block, LAYER_KEYS_PER_BLOCK);
+	const struct layer_footer *footer = &builder->footer;
+	struct part_writer key_part = part_begin(builder, footer->key_block, LAYER_KEYS_PER_BLOCK);
 	struct part_writer version_part =
-		part_begin(layer, footer->version_block, LAYER_VERSIONS_PER_BLOCK);
+		part_begin(builder, footer->version_block, LAYER_VERSIONS_PER_BLOCK);
 	struct part_writer fence_part =
-		part_begin(layer, footer->fence_block, LAYER_FENCES_PER_BLOCK);
+		part_begin(builder, footer->fence_block, LAYER_FENCES_PER_BLOCK);
 	uint32_t first = 0;
 
 	for (uint32_t i = 0; i < footer->key_count; i++) {
-		uint32_t count = write_versions(layer, &version_part, keys[i].newest);
-		struct put_cursor *c = part_next(&key_part);
+		struct put_cursor *c;
+		uint32_t count;
 
+		if (i + PREFETCH_AHEAD < footer->key_count)
+			__builtin_prefetch(keys[i + PREFETCH_AHEAD].newest);
+		count = build_versions(builder, &version_part, keys[i].newest);
+		c = part_next(&key_part);
 		put_key(c, keys[i].key);
 		put_u32(c, first);
 		put_u32(c, count);
@@ -560,18 +613,17 @@ static void write_keys(struct open_layer *layer, const struct layer_footer *foot
 	part_end(&fence_part);
 }
 
-static void write_filter(struct open_layer *layer, const struct layer_footer *footer,
-			 const struct version_index_key *keys)
+static void build_filter(struct index_builder *builder, const struct version_index_key *keys)
 {
-	uint32_t block_count = footer->key_block - footer->filter_block;
+	const struct layer_footer *footer = &builder->footer;
 
-	for (uint32_t b = 0; b < block_count; b++)
-		memset(block_bytes(layer, footer->filter_block + b), 0, LAYER_BLOCK_BYTES);
+	memset(block_bytes(builder, footer->filter_block), 0,
+	       (size_t)(footer->key_block - footer->filter_block) * LAYER_BLOCK_BYTES);
 	for (uint32_t i = 0; i < footer->key_count; i++) {
 		uint64_t hash = key_hash(keys[i].key);
 		uint32_t line = layer_filter_line(hash, footer->filter_lines);
-		uint8_t *bits = block_bytes(layer, footer->filter_block +
-							   line / LAYER_FILTER_LINES_PER_BLOCK) +
+		uint8_t *bits = block_bytes(builder, footer->filter_block +
+							     line / LAYER_FILTER_LINES_PER_BLOCK) +
 				line % LAYER_FILTER_LINES_PER_BLOCK * LAYER_FILTER_LINE_BYTES;
 
 		for (unsigned probe = 0; probe < LAYER_FILTER_PROBES; probe++) {
@@ -580,9 +632,8 @@ static void write_filter(struct open_layer *layer, const struct layer_footer *fo
 			bits[bit / 8] |= (uint8_t)(1u << bit % 8);
 		}
 	}
-	for (uint32_t b = 0; b < block_count; b++)
-		layer_block_seal(block_bytes(layer, footer->filter_block + b), layer->base.store,
-				 layer->base.id, footer->filter_block + b);
+	for (uint32_t block = footer->filter_block; block < footer->key_block; block++)
+		block_seal(builder, block);
 }
 
 static struct layer_footer footer_for(const struct open_layer *layer, uint32_t key_count)
@@ -612,29 +663,55 @@ static struct layer_footer footer_for(const struct open_layer *layer, uint32_t k
 	return footer;
 }
 
-int open_layer_seal(struct open_layer *layer, struct layer_footer *footer_out)
+static int index_build(struct index_builder *builder)
 {
 	struct version_index_key *keys;
 	uint32_t key_count;
+	int err = version_index_sort(builder->layer->index, &keys, &key_count);
+
+	if (err)
+		return err;
+	builder->footer = footer_for(builder->layer, key_count);
+	builder->size_bytes = (size_t)(builder->footer.footer_block + 1 -
+				       builder->footer.filter_block) * LAYER_BLOCK_BYTES;
+	builder->blocks = aligned_alloc(HUGE_PAGE_BYTES, (builder->size_bytes / HUGE_PAGE_BYTES + 1) *
+								HUGE_PAGE_BYTES);
+	if (!builder->blocks) {
+		free(keys);
+		return -ENOMEM;
+	}
+	/* Faulting it in by 4 KiB would take as long as filling it. */
+	madvise(builder->blocks, builder->size_bytes, MADV_HUGEPAGE);
+	build_keys(builder, keys);
+	build_filter(builder, keys);
+	layer_footer_encode(&builder->footer, builder->layer->base.store,
+			    block_bytes(builder, builder->footer.footer_block));
+	free(keys);
+	return 0;
+}
+
+int open_layer_seal(struct open_layer *layer, struct layer_footer *footer_out)
+{
+	struct index_builder builder = { .layer = layer };
+	uint64_t index_at, file_bytes;
 	int err;
 
 	memset(footer_out, 0, sizeof(*footer_out));
 	assert(layer->started && layer->lease_count == 0);
-	err = version_index_sort(layer->index, &keys, &key_count);
+	err = index_build(&builder);
 	if (err)
 		return err;
-	*footer_out = footer_for(layer, key_count);
-	assert((uint64_t)(footer_out->footer_block + 1) * LAYER_BLOCK_BYTES <=
-	       layer->arena.capacity_bytes);
-	write_keys(layer, footer_out, keys);
-	write_filter(layer, footer_out, keys);
-	layer_footer_encode(footer_out, layer->base.store,
-			    block_bytes(layer, footer_out->footer_block));
-	free(keys);
+	*footer_out = builder.footer;
+	index_at = (uint64_t)builder.footer.filter_block * LAYER_BLOCK_BYTES;
+	file_bytes = index_at + builder.size_bytes;
+	/* open_layer_lease saw to it that there is room. */
+	assert(file_bytes <= layer->arena.capacity_bytes);
+	err = io_write(layer->arena.fd, builder.blocks, builder.size_bytes, index_at);
 	/* Nothing reads or writes the mapping beyond: readers stay in the log. */
-	err = io_truncate(layer->arena.fd,
-			  ((uint64_t)footer_out->footer_block + 1) * LAYER_BLOCK_BYTES);
+	if (!err)
+		err = io_truncate(layer->arena.fd, file_bytes);
 	if (!err)
 		err = io_sync(layer->arena.fd);
+	free(builder.blocks);
 	return err;
 }

@@ -431,27 +431,34 @@ uint64_t version_index_memory_bytes(const struct version_index *index)
 		       sizeof(struct key_node);
 }
 
-/* One pass of a radix sort: stable, by the byte @shift bits up in word @word. */
+/* 18 bits of block number, as in a layer of small changes, are two digits. */
+#define DIGIT_BITS 11u
+#define DIGIT_COUNT (1u << DIGIT_BITS)
+
+static uint32_t digit_of(const struct version_index_key *key, int word, unsigned shift)
+{
+	return (uint32_t)((word ? key->key.ino : key->key.sub) >> shift) & (DIGIT_COUNT - 1);
+}
+
+/* One pass of a radix sort: stable, by the digit @shift bits up in word @word. */
 static void sort_pass(const struct version_index_key *from, struct version_index_key *to,
 		      uint32_t count, int word, unsigned shift)
 {
-	uint32_t start[256] = { 0 }, sum = 0;
+	uint32_t start[DIGIT_COUNT] = { 0 }, sum = 0;
 
-#define SORT_BYTE(k) ((uint8_t)((word ? (k)->key.ino : (k)->key.sub) >> shift))
 	for (uint32_t i = 0; i < count; i++)
-		start[SORT_BYTE(&from[i])]++;
-	for (unsigned b = 0; b < 256; b++) {
-		uint32_t here = start[b];
+		start[digit_of(&from[i], word, shift)]++;
+	for (unsigned d = 0; d < DIGIT_COUNT; d++) {
+		uint32_t here = start[d];
 
-		start[b] = sum;
+		start[d] = sum;
 		sum += here;
 	}
 	for (uint32_t i = 0; i < count; i++)
-		to[start[SORT_BYTE(&from[i])]++] = from[i];
-#undef SORT_BYTE
+		to[start[digit_of(&from[i], word, shift)]++] = from[i];
 }
 
-/* Radix sort that skips the bytes in which no two keys differ: keys of one
+/* Radix sort that skips the digits in which no two keys differ: keys of one
  * layer share most of theirs. Returns whichever of the two holds the result. */
 static struct version_index_key *sort_keys(struct version_index_key *keys,
 					   struct version_index_key *scratch, uint32_t count)
@@ -463,10 +470,10 @@ static struct version_index_key *sort_keys(struct version_index_key *keys,
 		differ[1] |= keys[i].key.ino ^ keys[0].key.ino;
 	}
 	for (int word = 0; word < 2; word++) {
-		for (unsigned shift = 0; shift < 64; shift += 8) {
+		for (unsigned shift = 0; shift < 64; shift += DIGIT_BITS) {
 			struct version_index_key *sorted = scratch;
 
-			if (!(differ[word] >> shift & 0xff))
+			if (!(differ[word] >> shift & (DIGIT_COUNT - 1)))
 				continue;
 			sort_pass(keys, scratch, count, word, shift);
 			scratch = keys;

@@ -5,7 +5,9 @@
  * is not above the floor at the block, which is that of the last entry at or
  * below it. Cutting a file at a block drops the entries from there on and adds
  * one, so truncation writes a few bytes whatever the file's size, and no page
- * of before shows through when the file grows again.
+ * of before shows through when the file grows again. A cut of a few pages
+ * leaves tombstones instead (tree_data.c), or the list would grow with every
+ * cut of a file that grows between them.
  *
  * Value of KEY_FLOOR: per entry u64 block, u64 LSN.
  */

@@ -58,7 +58,8 @@ static int editor_find(struct page_editor *editor, uint64_t block, struct versio
 		return 1;
 	err = engine_find(&editor->guard, key_make(editor->inode->next.shown.ino, KEY_PAGE, block),
 			  editor->newest, version_out);
-	if (err == 0 && version_out->lsn.value <= floors_at(&editor->floors, block).value)
+	if (err == 0 && (version_out->form == VERSION_TOMBSTONE ||
+			 version_out->lsn.value <= floors_at(&editor->floors, block).value))
 		err = 1;
 	return err;
 }
@@ -199,6 +200,55 @@ int tree_write(struct store *store, uint64_t ino, uint64_t offset_bytes, const v
 	return err;
 }
 
+/*
+ * A cut of so few pages gives each a tombstone; only a larger one adds a floor.
+ * So each floor stands for more page writes than this, and a log that grows and
+ * is cut back for ever gathers none.
+ */
+#define CUT_TOMBSTONES_MAX 32u
+
+static int cut_pages(struct page_editor *editor, uint64_t block)
+{
+	struct attr *next = &editor->inode->next;
+
+	for (; block < next->block_end; block++) {
+		struct batch_entry *entry;
+		struct version before;
+		int err = editor_find(editor, block, &before);
+
+		if (err < 0)
+			return err;
+		if (err)
+			continue;
+		entry = change_entry(editor->change);
+		if (!entry)
+			return -ENOMEM;
+		entry->key = key_make(next->shown.ino, KEY_PAGE, block);
+		entry->form = VERSION_TOMBSTONE;
+	}
+	return 0;
+}
+
+/* @floor_bytes_out is freed after the commit. */
+static int cut_by_floor(struct page_editor *editor, uint64_t block, uint8_t **floor_bytes_out)
+{
+	struct attr *next = &editor->inode->next;
+	struct batch_entry *entry;
+	int err = floors_cut(&editor->floors, block, editor->newest);
+
+	*floor_bytes_out = malloc((size_t)editor->floors.count * FLOOR_BYTES + 1);
+	entry = change_entry(editor->change);
+	if (err || !*floor_bytes_out || !entry)
+		return -ENOMEM;
+	floors_encode(&editor->floors, *floor_bytes_out);
+	entry->key = key_make(next->shown.ino, KEY_FLOOR, 0);
+	entry->form = VERSION_IMAGE;
+	entry->body = *floor_bytes_out;
+	entry->body_bytes = editor->floors.count * FLOOR_BYTES;
+	next->flags |= ATTR_HAS_FLOORS;
+	return 0;
+}
+
 /* Everything from @size_bytes on is cut off. @floor_bytes_out is freed after the commit. */
 static int cut(struct page_editor *editor, uint64_t size_bytes, uint8_t **floor_bytes_out)
 {
@@ -206,7 +256,6 @@ static int cut(struct page_editor *editor, uint64_t size_bytes, uint8_t **floor_
 	size_t page = editor->change->store->page_size_bytes;
 	uint64_t from = size_bytes % page;
 	uint64_t block = size_bytes / page + (from != 0);
-	struct batch_entry *entry;
 	struct version before;
 	int err = 0;
 
@@ -217,19 +266,13 @@ static int cut(struct page_editor *editor, uint64_t size_bytes, uint8_t **floor_
 	}
 	if (err < 0 || block >= next->block_end)
 		return err < 0 ? err : 0;
-	err = floors_cut(&editor->floors, block, editor->newest);
-	*floor_bytes_out = malloc((size_t)editor->floors.count * FLOOR_BYTES + 1);
-	entry = change_entry(editor->change);
-	if (err || !*floor_bytes_out || !entry)
-		return -ENOMEM;
-	floors_encode(&editor->floors, *floor_bytes_out);
-	entry->key = key_make(next->shown.ino, KEY_FLOOR, 0);
-	entry->form = VERSION_IMAGE;
-	entry->body = *floor_bytes_out;
-	entry->body_bytes = editor->floors.count * FLOOR_BYTES;
-	next->block_end = block;
-	next->flags |= ATTR_HAS_FLOORS;
-	return 0;
+	if (next->block_end - block <= CUT_TOMBSTONES_MAX)
+		err = cut_pages(editor, block);
+	else
+		err = cut_by_floor(editor, block, floor_bytes_out);
+	if (!err)
+		next->block_end = block;
+	return err;
 }
 
 static void set_plain_attrs(struct change *change, struct change_inode *inode, unsigned which,

@@ -76,6 +76,8 @@ static void describe_page(struct tree_change *change, const struct version *vers
 {
 	uint64_t block = key_index(version->key);
 
+	if (version->form == VERSION_TOMBSTONE)         /* cut off, not written */
+		return;
 	if (!change->pages_written || block < change->page_first)
 		change->page_first = block;
 	if (!change->pages_written || block > change->page_last)

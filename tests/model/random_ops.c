@@ -17,7 +17,7 @@
 
 #define OPERATIONS_STANDARD 1000000u
 #define FILES_MAX 150u                  /* living files and directories, about */
-#define FILE_SIZE_MAX 48000u
+#define FILE_SIZE_MAX (48u * PAGE_SIZE)
 #define PAGE_SIZE 4096u
 
 struct run {
@@ -478,15 +478,21 @@ static size_t choose_write_size(struct run *run)
 	}
 }
 
-static uint64_t choose_offset(struct run *run, uint64_t size_bytes)
+/* Most files have a few pages, some so many that a cut of them is another case. */
+static uint64_t size_limit(const struct model_inode *inode)
+{
+	return inode->ino % 8 ? FILE_SIZE_MAX / 6 : FILE_SIZE_MAX;
+}
+
+static uint64_t choose_offset(struct run *run, uint64_t size_bytes, uint64_t limit)
 {
 	switch (below(run, 8)) {
 	case 0:
 		return size_bytes;                              /* append */
 	case 1:
-		return below(run, FILE_SIZE_MAX);
+		return below(run, limit);
 	case 2:
-		return below(run, FILE_SIZE_MAX / PAGE_SIZE) * PAGE_SIZE;
+		return below(run, limit / PAGE_SIZE) * PAGE_SIZE;
 	default:
 		return size_bytes ? below(run, size_bytes) : 0;
 	}
@@ -503,8 +509,8 @@ static void do_write(struct run *run)
 	if (!inode)
 		return;
 	struct tree_attr expected = *model_attr_last(inode);
-	offset = choose_offset(run, expected.size_bytes);
-	if (offset + size > FILE_SIZE_MAX)
+	offset = choose_offset(run, expected.size_bytes, size_limit(inode));
+	if (offset + size > size_limit(inode))
 		offset = 0;
 	seed_fill(seed, bytes, size);
 	assert_ok(tree_write(store_of(run), inode->ino, offset, bytes, size, drop));
@@ -528,10 +534,10 @@ static void do_truncate(struct run *run)
 		to.size_bytes = 0;
 		break;
 	case 1:
-		to.size_bytes = below(run, FILE_SIZE_MAX);
+		to.size_bytes = below(run, size_limit(inode));
 		break;
 	case 2:
-		to.size_bytes = below(run, FILE_SIZE_MAX / PAGE_SIZE) * PAGE_SIZE;
+		to.size_bytes = below(run, size_limit(inode) / PAGE_SIZE) * PAGE_SIZE;
 		break;
 	default:
 		to.size_bytes = below(run, expected.size_bytes + 1);
@@ -607,7 +613,7 @@ static void compare_content(struct run *run, const struct model_inode *inode, st
 	}
 	struct model_content content = model_content_at(inode, at);
 	if (!one_in(run, 4)) {
-		offset = below(run, FILE_SIZE_MAX);
+		offset = below(run, size_limit(inode));
 		size = below(run, one_in(run, 2) ? 200 : FILE_SIZE_MAX);
 	}
 	expected = offset >= content.size_bytes ? 0 : content.size_bytes - offset;

@@ -64,10 +64,12 @@ class Usage(CommandCase):
         self.assertFalse(pathlib.Path("a").exists())
 
     def test_a_full_standard_output_is_a_failure(self):
-        with open("/dev/full", "w", encoding="ascii") as full:
-            done = subprocess.run([VARVE, "help"], stdout=full, stderr=subprocess.PIPE, check=False,
-                                  timeout=30)
-        self.assertEqual(done.returncode, 1)
+        for words in (("help",), ("help", "mount"), ("--version",)):
+            with self.subTest(words=words), open("/dev/full", "wb") as full:
+                done = subprocess.run([VARVE, *words], stdout=full, stderr=subprocess.PIPE,
+                                      check=False, timeout=30)
+                self.assertEqual(done.returncode, 1)
+                self.assertIn(b"No space left", done.stderr)
 
 
 class Mkfs(CommandCase):

@@ -7,6 +7,16 @@
 #include <time.h>
 #include <unistd.h>
 
+#if TEST_TSAN
+/* ThreadSanitizer sees liburcu's memory but not its barriers. Only what liburcu
+ * itself allocates and frees is excused, not the callbacks it runs for us. */
+const char *__tsan_default_suppressions(void);
+const char *__tsan_default_suppressions(void)
+{
+	return "called_from_lib:liburcu-bp.so\ncalled_from_lib:liburcu-common.so\n";
+}
+#endif
+
 /* ---- failing ---- */
 
 void check_err(int err, int expected, const char *call, const char *file, int line)

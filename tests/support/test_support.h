@@ -22,6 +22,19 @@
 #include <string.h>
 #include <sys/stat.h>
 
+/* 1 in a build with ThreadSanitizer. */
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define TEST_TSAN 1
+#endif
+#endif
+#if defined(__SANITIZE_THREAD__)
+#define TEST_TSAN 1
+#endif
+#ifndef TEST_TSAN
+#define TEST_TSAN 0
+#endif
+
 #define KIB UINT64_C(1024)
 #define MIB (KIB * 1024)
 #define GIB (MIB * 1024)

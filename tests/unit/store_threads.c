@@ -94,7 +94,7 @@ static void check_at_rest(struct crowd *crowd, void (*step)(struct member *membe
 	struct member checker = { .crowd = crowd, .prng = { test_seed() } };
 
 	for (unsigned round = 0; round < 3; round++) {
-		for (unsigned i = 0; i < 1000; i++)
+		for (unsigned i = 0; i < 400; i++)
 			step(&checker);
 		if (round == 0)
 			fixture_reopen(crowd->fixture);

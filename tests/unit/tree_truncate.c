@@ -138,6 +138,26 @@ static void a_whole_page_written_after_a_cut_is_seen(void **state)
 	each_shape(*state, whole_page_after_cut);
 }
 
+/* Cuts that take many pages at once, of a file that had many cuts before. */
+static void large_cuts_pile_up(void **state)
+{
+	struct fixture *f = *state;
+	struct prng prng = { test_seed() };
+	struct shadow shadow;
+
+	shadow_init(&shadow, f, "a");
+	for (unsigned i = 0; i < 120; i++) {
+		shadow_write(&shadow, prng_next(&prng), prng_below(&prng, 90) * PAGE + 100,
+			     prng_below(&prng, 20 * PAGE));
+		shadow_truncate(&shadow, prng_below(&prng, 3) ?
+				prng_below(&prng, shadow.size_bytes + 1) :
+				prng_below(&prng, 110 * PAGE));
+		if (i % 40 == 39)
+			fixture_freeze(f);
+	}
+	shadow_destroy(&shadow);
+}
+
 static void random_cuts_and_writes(void **state)
 {
 	struct fixture *f = *state;
@@ -246,6 +266,7 @@ int main(void)
 		fixture_test(ascending_cuts_pile_up_between_writes),
 		fixture_test(descending_cuts_pile_up),
 		fixture_test(a_whole_page_written_after_a_cut_is_seen),
+		fixture_test(large_cuts_pile_up),
 		fixture_test(random_cuts_and_writes),
 		fixture_test(truncate_stamps_the_file),
 		fixture_test(truncate_costs_the_same_at_any_size),

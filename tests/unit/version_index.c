@@ -55,7 +55,6 @@ static void each_lsn_finds_the_version_at_or_below_it(void **state)
 		uint32_t nth = (lsn - 10) / 3 < VERSIONS ? (lsn - 10) / 3 : VERSIONS - 1;
 		assert_non_null(node);
 		assert_int_equal(node->lsn, 10 + 3 * nth);
-		assert_int_equal(node->nth, nth);
 		assert_int_equal(node->offset, node->lsn * 7);
 		assert_true(node->checksum == key_hash(key) + node->lsn);
 	}
