@@ -32,7 +32,7 @@ int view_open(struct store *store, struct view **view_out)
 	if (!view)
 		return -ENOMEM;
 	view->store = store;
-	err = node_table_open(&view->nodes);
+	err = node_table_open(0, &view->nodes);
 	if (err) {
 		free(view);
 		return err;
