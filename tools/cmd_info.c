@@ -1,6 +1,5 @@
 /* varve info STORE|PATH [--json] */
 #include <argp.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
