@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -406,8 +405,6 @@ static int listen_open(struct control *control)
 	if (fchmod(fd, 0600) != 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0 ||
 	    listen(fd, SOMAXCONN) != 0)
 		err = -errno;
-	if (!err && fchmodat(control->folder_fd, CONTROL_SOCKET_NAME, 0600, 0) != 0)
-		err = -errno;
 	return err;
 }
 
@@ -465,6 +462,8 @@ int control_open(struct store *store, const char *mountpoint, struct report *rep
 			   "%s/" CONTROL_SOCKET_NAME " can't be made: %s; the store must lie on a "
 			   "file system with sockets, and its folder must be writable",
 			   store_path(store), strerror(-err));
+		if (control->listen_fd >= 0)
+			unlinkat(control->folder_fd, CONTROL_SOCKET_NAME, 0);
 		control_free(control);
 		return err;
 	}

@@ -253,7 +253,7 @@ static int session_mount(struct serving *serving, struct report *report)
 	libfuse_line[0] = '\0';
 	if (fuse_session_mount(serving->session, mountpoint) != 0)
 		return report_set(report, -EIO, "mounting at %s failed: %s", mountpoint,
-				  libfuse_line[0] ? libfuse_line : "libfuse gave no reason");
+				  libfuse_line[0] ? libfuse_line : "fusermount3 said why above");
 	err = killpriv_install(serving->session);
 	if (err) {
 		fuse_session_unmount(serving->session);

@@ -26,6 +26,7 @@ struct shard {
 };
 
 struct node_table {
+	uint64_t hash_mask; /* set once, by node_table_open */
 	struct shard shards[SHARD_COUNT];
 };
 
@@ -41,14 +42,12 @@ static uint64_t mix(uint64_t x)
 	return x;
 }
 
-static uint64_t directory_hash(uint64_t ino, struct lsn at)
+/* The id of a directory while no other has it. */
+static uint64_t directory_id(const struct node_table *table, uint64_t ino, struct lsn at)
 {
-	return mix(mix(ino + UINT64_C(0x9e3779b97f4a7c15)) + at.value);
-}
+	uint64_t hash = mix(mix(ino + UINT64_C(0x9e3779b97f4a7c15)) + at.value);
 
-static uint64_t directory_id(uint64_t hash)
-{
-	return NODE_PAST_DIRECTORY | hash;
+	return NODE_PAST_DIRECTORY | (hash & table->hash_mask);
 }
 
 static struct shard *shard_of(struct node_table *table, uint64_t hash)
@@ -71,7 +70,7 @@ static struct node **node_link(struct shard *shard, uint64_t id)
 	return link;
 }
 
-int node_table_open(struct node_table **table_out)
+int node_table_open(unsigned hash_bits, struct node_table **table_out)
 {
 	struct node_table *table;
 
@@ -79,6 +78,7 @@ int node_table_open(struct node_table **table_out)
 	table = calloc(1, sizeof(*table));
 	if (!table)
 		return -ENOMEM;
+	table->hash_mask = hash_bits ? (UINT64_C(1) << hash_bits) - 1 : ~NODE_PAST_DIRECTORY;
 	for (unsigned i = 0; i < SHARD_COUNT; i++) {
 		struct shard *shard = &table->shards[i];
 
@@ -182,9 +182,10 @@ static struct shard *shard_of_id(struct node_table *table, uint64_t id)
 								 : shard_of(table, mix(id));
 }
 
+/* Round within the low half of the id. */
 static uint64_t probe_next(uint64_t id)
 {
-	uint64_t kept = ~(UINT64_C(1) << 32) + 1; /* bits 32 and up */
+	uint64_t kept = UINT64_MAX << 32;
 
 	return (id & kept) | ((id + 1) & ~kept);
 }
@@ -223,7 +224,7 @@ static uint64_t shard_directory_id(struct shard *shard, uint64_t id, uint64_t in
 
 uint64_t node_directory_id(struct node_table *table, uint64_t ino, struct lsn at)
 {
-	uint64_t id = directory_id(directory_hash(ino, at));
+	uint64_t id = directory_id(table, ino, at);
 	struct shard *shard = shard_of_id(table, id);
 
 	pthread_mutex_lock(&shard->mutex);
@@ -234,7 +235,7 @@ uint64_t node_directory_id(struct node_table *table, uint64_t ino, struct lsn at
 
 int node_ref_directory(struct node_table *table, uint64_t ino, struct lsn at, uint64_t *id_out)
 {
-	uint64_t id = directory_id(directory_hash(ino, at));
+	uint64_t id = directory_id(table, ino, at);
 	struct shard *shard = shard_of_id(table, id);
 	int err;
 

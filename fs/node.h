@@ -49,8 +49,9 @@ static inline bool node_is_past(uint64_t id)
 
 struct node_table;
 
-/* 0 and *table_out, freed by node_table_close; -ENOMEM. */
-int node_table_open(struct node_table **table_out);
+/* 0 and *table_out, freed by node_table_close; -ENOMEM. @hash_bits is for tests:
+ * with fewer than 62 bits the ids of directories collide. 0: all. */
+int node_table_open(unsigned hash_bits, struct node_table **table_out);
 void node_table_close(struct node_table *table); /* NULL is ignored */
 
 /* What a past id names. 0 and the inode and the LSN to read it at, or -ESTALE:

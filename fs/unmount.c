@@ -1,11 +1,9 @@
 #include "unmount.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <spawn.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 extern char **environ;
 

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,7 +31,7 @@ int view_open(struct store *store, struct view **view_out)
 	if (!view)
 		return -ENOMEM;
 	view->store = store;
-	err = node_table_open(&view->nodes);
+	err = node_table_open(0, &view->nodes);
 	if (err) {
 		free(view);
 		return err;

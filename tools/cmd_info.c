@@ -1,6 +1,5 @@
 /* varve info STORE|PATH [--json] */
 #include <argp.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -193,11 +192,13 @@ static void print_daemon(const json_t *info)
 
 static void print_info(const json_t *info)
 {
+	char a[TEXT_SIZE_MAX];
+
 	printf("store            %s\n", string(info, "store"));
 	printf("id               %s\n", string(info, "id"));
 	print_mount(info);
-	printf("format           version %" PRIu64 ", pages of %" PRIu64 " bytes\n",
-	       number(info, "format_version"), number(info, "page_size_bytes"));
+	printf("format           version %" PRIu64 ", pages of %s\n",
+	       number(info, "format_version"), size(info, "page_size_bytes", a));
 	print_history(info);
 	if (json_is_true(json_object_get(info, "mounted"))) {
 		print_open_layer(info);

@@ -2,11 +2,15 @@
 #include <argp.h>
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "client.h"
 #include "command.h"
@@ -92,28 +96,53 @@ static int fail_unmount(const char *mountpoint, int err)
 	return fail("%s can't be unmounted: %s", mountpoint, strerror(-err));
 }
 
-/* Ask the daemon to tell us the end. NULL: there is none that answers. */
-static FILE *waiter_open(const char *store)
-{
-	FILE *answer;
-	json_t *waiting;
+/* A daemon that will tell us how the end went, and whose own end we see. */
+struct waiter {
+	FILE *answer; /* NULL: there is none that answers */
+	int pid_fd;   /* -1: its end can't be seen */
+};
 
-	if (client_request(store, json_pack("{s:s}", "op", "wait"), &answer) != 0)
-		return NULL;
-	if (client_next(answer, &waiting) != 0) {
-		fclose(answer);
-		return NULL;
-	}
-	json_decref(waiting);
-	return answer;
+static int peer_pid_fd(int socket_fd)
+{
+	struct ucred peer;
+	socklen_t size = sizeof(peer);
+
+	if (getsockopt(socket_fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
+		return -1;
+	return pidfd_open(peer.pid, 0);
 }
 
-static int waiter_wait(FILE *answer, const char *store)
+static void waiter_close(struct waiter *waiter)
 {
+	if (waiter->answer)
+		fclose(waiter->answer);
+	if (waiter->pid_fd >= 0)
+		close(waiter->pid_fd);
+	*waiter = (struct waiter){.pid_fd = -1};
+}
+
+static void waiter_open(const char *store, struct waiter *waiter)
+{
+	json_t *waiting;
+
+	*waiter = (struct waiter){.pid_fd = -1};
+	if (client_request(store, json_pack("{s:s}", "op", "wait"), &waiter->answer) != 0)
+		return;
+	if (client_next(waiter->answer, &waiting) != 0) {
+		waiter_close(waiter);
+		return;
+	}
+	json_decref(waiting);
+	waiter->pid_fd = peer_pid_fd(fileno(waiter->answer));
+}
+
+static int waiter_wait(const struct waiter *waiter, const char *store)
+{
+	struct pollfd process = {.fd = waiter->pid_fd, .events = POLLIN};
 	json_t *closed;
 	int err;
 
-	err = client_next(answer, &closed);
+	err = client_next(waiter->answer, &closed);
 	json_decref(closed);
 	if (err == -ENODATA)
 		return fail("the daemon of %s ended without saying that all is on disk; what had "
@@ -124,6 +153,9 @@ static int waiter_wait(FILE *answer, const char *store)
 			    "look at "
 			    "the disk",
 			    store);
+	/* All is done; only the process still has to go. */
+	while (process.fd >= 0 && poll(&process, 1, -1) < 0 && errno == EINTR)
+		;
 	return STATUS_OK;
 }
 
@@ -142,24 +174,23 @@ static int lock_wait(const char *store)
 
 static int umount_varve(const char *mountpoint)
 {
+	struct waiter waiter = {.pid_fd = -1};
 	char store[PATH_MAX];
-	FILE *answer = NULL;
 	bool dead;
 	int err, status;
 
 	/* A dead mount can't tell its store, and has no daemon to wait for. */
 	dead = client_store_of(mountpoint, store) != 0;
 	if (!dead)
-		answer = waiter_open(store);
+		waiter_open(store, &waiter);
 	err = unmount(mountpoint);
 	if (err)
 		status = fail_unmount(mountpoint, err);
-	else if (answer)
-		status = waiter_wait(answer, store);
+	else if (waiter.answer)
+		status = waiter_wait(&waiter, store);
 	else
 		status = dead ? STATUS_OK : lock_wait(store);
-	if (answer)
-		fclose(answer);
+	waiter_close(&waiter);
 	return status;
 }
 

@@ -2,9 +2,13 @@
  * The varve command: picks the command and hands it the rest of the line.
  */
 #include <argp.h>
+#include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "command.h"
 
@@ -72,12 +76,21 @@ static int dispatch(int argc, char **argv)
 	return command_run(command, argc - 1, argv + 1);
 }
 
+/* A list cut short by a full disk must not look whole. At exit, as argp ends the
+ * process by itself after --help. */
+static void output_check(void)
+{
+	bool failed = ferror(stdout);
+
+	errno = 0;
+	if (fflush(stdout) == 0 && !failed)
+		return;
+	fail("the output could not be written: %s", strerror(errno ? errno : EIO));
+	_exit(STATUS_FAILED);
+}
+
 int main(int argc, char **argv)
 {
-	int status = dispatch(argc, argv);
-
-	/* A list cut short by a full disk must not look whole. */
-	if ((fflush(stdout) != 0 || ferror(stdout)) && status == STATUS_OK)
-		return fail("the output could not be written; is the disk full?");
-	return status;
+	atexit(output_check);
+	return dispatch(argc, argv);
 }

@@ -14,27 +14,39 @@
 
 #include "engine_internal.h"
 
-/* The part of the layer file that must be left when a spare is asked for. */
-#define SPARE_AHEAD_DIVISOR 2u
+/* A spare is asked for when this part of the open layer is used: late enough
+ * that a small store needs none, early enough that it is there in time. */
+#define SPARE_AHEAD_DIVISOR 8u
 
-static bool open_layer_is_half_full(const struct open_layer *layer)
+static bool spare_is_due(const struct engine *engine)
 {
-	return layer->leased_tail > layer->arena.capacity_bytes / SPARE_AHEAD_DIVISOR;
+	const struct open_layer *open = engine->open;
+
+	return !engine->spare && !engine->spare_wanted &&
+	       open->leased_tail > open->arena.capacity_bytes / SPARE_AHEAD_DIVISOR;
 }
 
-/* Wait until the background tried to make a spare. commit_lock is held. 0: look
- * again; -errno of the attempt. */
+static void want_spare(struct engine *engine)
+{
+	engine->spare_wanted = true;
+	pthread_cond_signal(&engine->spare_work);
+}
+
+/* Wait until it was tried to make a spare. commit_lock is held. 0: look again;
+ * -errno of the attempt. */
 static int wait_for_spare(struct engine *engine)
 {
 	uint64_t tries = engine->spare_tries;
 
-	engine->spare_wanted = true;
-	pthread_cond_signal(&engine->work);
-	while (!engine->spare && engine->spare_tries == tries && !atomic_load(&engine->failed))
+	want_spare(engine);
+	while (!engine->spare && engine->spare_tries == tries && !engine->stopping &&
+	       !atomic_load(&engine->failed))
 		pthread_cond_wait(&engine->turn, &engine->commit_lock);
 	if (engine->spare)
 		return 0;
-	return atomic_load(&engine->failed) ? -EROFS : engine->spare_error;
+	if (engine->stopping || atomic_load(&engine->failed))
+		return -EROFS;
+	return engine->spare_error;
 }
 
 /* Leases out must end before the chain that the next layer begins with is known.
@@ -181,11 +193,8 @@ int engine_commit(struct engine *engine, struct batch_entry *entries, size_t cou
 		err = mark_new_life(engine, time_ns);
 	if (!err)
 		err = lease_somewhere(engine, size_bytes, count, time_ns, &lease);
-	if (!err && !engine->spare && !engine->spare_wanted &&
-	    open_layer_is_half_full(engine->open)) {
-		engine->spare_wanted = true;
-		pthread_cond_signal(&engine->work);
-	}
+	if (!err && spare_is_due(engine))
+		want_spare(engine);
 	pthread_mutex_unlock(&engine->commit_lock);
 	if (err)
 		return err;

@@ -67,9 +67,11 @@ static void engine_init_locks(struct engine *engine)
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	pthread_mutex_init(&engine->sync_lock, NULL);
+	pthread_mutex_init(&engine->manifest_lock, NULL);
 	pthread_mutex_init(&engine->commit_lock, NULL);
 	pthread_cond_init(&engine->turn, NULL);
 	pthread_cond_init(&engine->work, &monotonic);
+	pthread_cond_init(&engine->spare_work, NULL);
 	pthread_cond_init(&engine->sealed, NULL);
 	pthread_condattr_destroy(&monotonic);
 }
@@ -96,11 +98,37 @@ static void engine_free(struct engine *engine)
 	manifest_close(&engine->manifest);
 	io_close(engine->layers_fd);
 	pthread_mutex_destroy(&engine->sync_lock);
+	pthread_mutex_destroy(&engine->manifest_lock);
 	pthread_mutex_destroy(&engine->commit_lock);
 	pthread_cond_destroy(&engine->turn);
 	pthread_cond_destroy(&engine->work);
+	pthread_cond_destroy(&engine->spare_work);
 	pthread_cond_destroy(&engine->sealed);
 	free(engine);
+}
+
+static int start_background(struct engine *engine)
+{
+	int err = -pthread_create(&engine->spare_maker, NULL, spare_main, engine);
+
+	engine->spare_maker_runs = !err;
+	if (!err)
+		err = -pthread_create(&engine->background, NULL, background_main, engine);
+	engine->background_runs = engine->spare_maker_runs && !err;
+	return err;
+}
+
+static void stop_background(struct engine *engine)
+{
+	pthread_mutex_lock(&engine->commit_lock);
+	engine->stopping = true;
+	pthread_cond_signal(&engine->work);
+	pthread_cond_signal(&engine->spare_work);
+	pthread_mutex_unlock(&engine->commit_lock);
+	if (engine->spare_maker_runs)
+		pthread_join(engine->spare_maker, NULL);
+	if (engine->background_runs)
+		pthread_join(engine->background, NULL);
 }
 
 int engine_open(int dir_fd, const struct engine_options *options, struct report *report,
@@ -133,31 +161,20 @@ int engine_open(int dir_fd, const struct engine_options *options, struct report 
 		err = layer_maps_init(&engine->maps);
 	if (!err)
 		err = engine_recover(engine, report);
-	if (!err && !options->read_only) {
-		err = -pthread_create(&engine->background, NULL, background_main, engine);
-		engine->background_runs = !err;
-	}
+	if (!err && !options->read_only)
+		err = start_background(engine);
 	if (err)
 		goto out;
 	*engine_out = engine;
 	engine = NULL;
 out:
 	if (engine) {
+		stop_background(engine);
 		if (report && !report->text[0])
 			report_set(report, err, "can't recover the store: %s", strerror(-err));
 		engine_free(engine);
 	}
 	return err;
-}
-
-static void stop_background(struct engine *engine)
-{
-	pthread_mutex_lock(&engine->commit_lock);
-	engine->stopping = true;
-	pthread_cond_signal(&engine->work);
-	pthread_mutex_unlock(&engine->commit_lock);
-	if (engine->background_runs)
-		pthread_join(engine->background, NULL);
 }
 
 int engine_close(struct engine *engine)

@@ -1,9 +1,10 @@
 /*
  * Engine, inside: what commit.c, flush.c, freeze.c, recover.c and read.c share.
  *
- * Two locks. sync_lock is held by the one thread that flushes, across the disk
+ * Three locks. sync_lock is held by the one thread that flushes, across the disk
  * sync: that is how syncs that come meanwhile gather into the next one.
- * commit_lock guards everything below it in struct engine that is not atomic or
+ * manifest_lock is held across the append of a record, by the two background
+ * threads only, and nothing is taken inside it. commit_lock guards everything below it in struct engine that is not atomic or
  * constant, and is never held across disk I/O.
  */
 #ifndef VARVE_ENGINE_INTERNAL_H
@@ -25,8 +26,8 @@ struct engine {
 	struct store_identity store;
 	struct engine_options options;
 	struct block_cache *cache;
-	pthread_t background;
-	bool background_runs;
+	pthread_t background, spare_maker;
+	bool background_runs, spare_maker_runs;
 
 	struct layer_maps maps;         /* published by the background, and by whoever flips, under commit_lock */
 	_Atomic uint64_t newest;        /* stored under commit_lock, release */
@@ -38,9 +39,14 @@ struct engine {
 
 	pthread_mutex_t sync_lock;
 
+	pthread_mutex_t manifest_lock;
+	struct manifest manifest;       /* after engine_open: manifest_lock */
+	uint64_t next_layer_id;         /* after engine_open: used by the maker of spares alone */
+
 	pthread_mutex_t commit_lock;
 	pthread_cond_t turn;            /* a batch was published, or a spare came or can't come */
 	pthread_cond_t work;            /* wakes the background */
+	pthread_cond_t spare_work;      /* wakes the maker of spares */
 	pthread_cond_t sealed;          /* a layer was sealed, or can't be */
 	struct open_layer *open;        /* takes leases; NULL until the first commit of an empty store */
 	struct open_layer *spare;       /* NULL: none yet */
@@ -54,8 +60,6 @@ struct engine {
 	uint64_t spare_tries;           /* attempts to make a spare that ended */
 	int spare_error;                /* of the last attempt */
 	int seal_error;                 /* of the last attempt to seal */
-	uint64_t next_layer_id;
-	struct manifest manifest;       /* used by the background, and at open and close */
 	int64_t open_since_ns;          /* CLOCK_MONOTONIC when the open layer got its first batch; 0: empty */
 };
 
@@ -74,8 +78,7 @@ int flush_up_to_now(struct engine *engine, struct lsn *lsn_out);
 
 /* freeze.c */
 void *background_main(void *engine);
-/* Make a spare now. For engine_open. 0 or -errno. */
-int spare_make(struct engine *engine, struct open_layer **spare_out);
+void *spare_main(void *engine);
 
 /* recover.c */
 int engine_recover(struct engine *engine, struct report *report);

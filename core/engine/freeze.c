@@ -1,7 +1,7 @@
 /*
- * Freeze: the background thread. It makes spares ahead of need, flips a layer
- * that is old, and seals what is frozen, so that writers wait for none of it
- * unless it can't keep up.
+ * Freeze: the two background threads. One makes spares ahead of need; the other
+ * flips a layer that is old and seals what is frozen. So writers wait for none of
+ * it unless it can't keep up, and not for a spare while a layer is sealed.
  *
  * A spare: file reserved and synced, directory synced, named in the manifest,
  * and only then used. A sealed layer: flushed, index and footer added, synced,
@@ -37,7 +37,7 @@ static int spare_create(struct engine *engine, uint64_t layer_id, struct open_la
 	}
 }
 
-int spare_make(struct engine *engine, struct open_layer **spare_out)
+static int spare_make(struct engine *engine, struct open_layer **spare_out)
 {
 	uint64_t layer_id = engine->next_layer_id;
 	struct open_layer *spare = NULL;
@@ -49,8 +49,11 @@ int spare_make(struct engine *engine, struct open_layer **spare_out)
 	if (err)
 		return err;
 	err = io_sync_dir(engine->layers_fd);
-	if (!err)
+	if (!err) {
+		pthread_mutex_lock(&engine->manifest_lock);
 		err = manifest_layer_opened(&engine->manifest, layer_id);
+		pthread_mutex_unlock(&engine->manifest_lock);
+	}
 	if (err) {
 		open_layer_close(spare);
 		layer_name(layer_id, name);
@@ -66,20 +69,32 @@ int spare_make(struct engine *engine, struct open_layer **spare_out)
 	return 0;
 }
 
-/* commit_lock is held; released while the file is made. */
-static void make_wanted_spare(struct engine *engine)
+void *spare_main(void *context)
 {
+	struct engine *engine = context;
 	struct open_layer *spare;
 	int err;
 
-	pthread_mutex_unlock(&engine->commit_lock);
-	err = spare_make(engine, &spare);
 	pthread_mutex_lock(&engine->commit_lock);
-	engine->spare = spare;
-	engine->spare_wanted = false;
-	engine->spare_error = err;
-	engine->spare_tries++;
+	while (!engine->stopping) {
+		if (!engine->spare_wanted || engine->spare) {
+			engine->spare_wanted = false;
+			pthread_cond_wait(&engine->spare_work, &engine->commit_lock);
+			continue;
+		}
+		pthread_mutex_unlock(&engine->commit_lock);
+		err = spare_make(engine, &spare);
+		pthread_mutex_lock(&engine->commit_lock);
+		engine->spare = spare;
+		engine->spare_wanted = false;
+		engine->spare_error = err;
+		engine->spare_tries++;
+		pthread_cond_broadcast(&engine->turn);
+	}
+	/* Who waits for a spare learns that none will come. */
 	pthread_cond_broadcast(&engine->turn);
+	pthread_mutex_unlock(&engine->commit_lock);
+	return NULL;
 }
 
 static void free_open_layer(struct guard_garbage *garbage)
@@ -104,7 +119,9 @@ static int seal_on_disk(struct engine *engine, struct open_layer *layer,
 	entry.end = footer.end;
 	entry.chain_end = footer.chain_end;
 	entry.file_bytes = ((uint64_t)footer.footer_block + 1) * LAYER_BLOCK_BYTES;
+	pthread_mutex_lock(&engine->manifest_lock);
 	err = manifest_layer_sealed(&engine->manifest, &entry);
+	pthread_mutex_unlock(&engine->manifest_lock);
 	if (err)
 		return err;
 	return sealed_layer_open(engine->layers_fd, layer->base.id, &engine->store, engine->cache,
@@ -156,19 +173,13 @@ static void wait_for_work(struct engine *engine)
 	pthread_cond_timedwait(&engine->work, &engine->commit_lock, &until);
 }
 
-/* Flip the open layer, which is due; make a spare first if there is none.
+/* Flip the open layer, which is due, waiting for a spare if there is none.
  * commit_lock is held. False: it can't be done now. */
 static bool freeze_due_layer(struct engine *engine)
 {
 	const struct open_layer *before = engine->open;
-	int err = 0;
+	int err = engine_flip(engine);
 
-	if (!engine->spare) {
-		make_wanted_spare(engine);
-		err = engine->spare_error;
-	} else {
-		err = engine_flip(engine);
-	}
 	if (engine->open != before)
 		engine->freeze_wanted = false;
 	if (err && engine->freeze_wanted) {
@@ -184,11 +195,6 @@ static bool background_step(struct engine *engine)
 {
 	int err;
 
-	if (engine->spare_wanted && !engine->spare) {
-		make_wanted_spare(engine);
-		return true;
-	}
-	engine->spare_wanted = false;
 	if (open_layer_is_due(engine) && engine->frozen_count < FROZEN_MAX)
 		return freeze_due_layer(engine);
 	if (engine->frozen_count) {
@@ -225,7 +231,7 @@ int engine_freeze(struct engine *engine)
 		return -EROFS;
 	}
 	wanted = atomic_load(&engine->newest);
-	engine->freeze_wanted = true;
+	engine->freeze_wanted = engine->open && engine->open->base.start.value < wanted;
 	engine->seal_error = 0;
 	pthread_cond_signal(&engine->work);
 	/* Until the open layer begins at or behind what there was, and none is frozen. */

@@ -4,8 +4,10 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdlib.h>
 
+#include "guard.h"
 #include "io.h"
 #include "key.h"
 
@@ -13,21 +15,20 @@
 #define SHARD_BLOCKS_MIN 16u
 
 struct cached_block {
-	uint64_t layer_id;
+	uint64_t layer_id;              /* constant, as all but the two atomics */
 	uint32_t number;
-	uint32_t next;                  /* slot number in the bucket's chain; guarded by the shard */
-	uint32_t pin_count;             /* guarded by the shard */
-	bool used;                      /* since the clock passed; guarded by the shard */
-	bool valid;                     /* in a chain; guarded by the shard */
-	uint8_t *bytes;                 /* NULL until first used; constant while pinned */
+	_Atomic(struct cached_block *) next;    /* in the bucket; stored under the shard's lock */
+	_Atomic bool used;              /* since the clock passed */
+	struct guard_garbage garbage;
+	_Alignas(64) uint8_t bytes[LAYER_BLOCK_BYTES];
 };
 
 struct cache_shard {
 	pthread_mutex_t lock;
+	uint32_t slot_count, bucket_count;      /* constant */
 	uint32_t hand;                  /* guarded by lock */
-	uint32_t slot_count;            /* constant */
-	uint32_t *buckets;              /* slot numbers + 1; slot_count of them; guarded by lock */
-	struct cached_block *slots;
+	struct cached_block **slots;    /* NULL: free; guarded by lock */
+	_Atomic(struct cached_block *) *buckets;        /* stored under lock */
 };
 
 struct block_cache {
@@ -46,6 +47,15 @@ static struct cache_shard *shard_of(struct block_cache *cache, uint64_t hash)
 	return &cache->shards[hash >> 60 & (SHARD_COUNT - 1)];
 }
 
+static uint32_t power_of_two_above(uint64_t count)
+{
+	uint32_t power = 1;
+
+	while (power < count && power < UINT32_C(1) << 31)
+		power *= 2;
+	return power;
+}
+
 int block_cache_create(uint64_t budget_bytes, struct block_cache **cache_out)
 {
 	struct block_cache *cache = calloc(1, sizeof(*cache));
@@ -61,8 +71,9 @@ int block_cache_create(uint64_t budget_bytes, struct block_cache **cache_out)
 
 		pthread_mutex_init(&shard->lock, NULL);
 		shard->slot_count = (uint32_t)slots;
-		shard->buckets = calloc(slots, sizeof(*shard->buckets));
+		shard->bucket_count = power_of_two_above(slots);
 		shard->slots = calloc(slots, sizeof(*shard->slots));
+		shard->buckets = calloc(shard->bucket_count, sizeof(*shard->buckets));
 		if (!shard->buckets || !shard->slots) {
 			block_cache_free(cache);
 			return -ENOMEM;
@@ -80,7 +91,7 @@ void block_cache_free(struct block_cache *cache)
 		struct cache_shard *shard = &cache->shards[i];
 
 		for (uint32_t s = 0; shard->slots && s < shard->slot_count; s++)
-			free(shard->slots[s].bytes);
+			free(shard->slots[s]);
 		free(shard->slots);
 		free(shard->buckets);
 		if (shard->slot_count)
@@ -89,153 +100,128 @@ void block_cache_free(struct block_cache *cache)
 	free(cache);
 }
 
-static uint32_t *bucket_of(struct cache_shard *shard, uint64_t hash)
+static _Atomic(struct cached_block *) *bucket_of(struct cache_shard *shard, uint64_t hash)
 {
-	return &shard->buckets[(uint32_t)hash % shard->slot_count];
+	return &shard->buckets[(uint32_t)hash & (shard->bucket_count - 1)];
 }
 
-/* The shard's lock is held. */
+/* A guard or the shard's lock is held. A block that is linked out meanwhile still
+ * leads on to the rest of its bucket. */
 static struct cached_block *shard_find(struct cache_shard *shard, uint64_t layer_id,
 				       uint32_t number, uint64_t hash)
 {
-	uint32_t at = *bucket_of(shard, hash);
+	struct cached_block *block =
+		atomic_load_explicit(bucket_of(shard, hash), memory_order_acquire);
 
-	while (at) {
-		struct cached_block *block = &shard->slots[at - 1];
+	while (block && (block->layer_id != layer_id || block->number != number))
+		block = atomic_load_explicit(&block->next, memory_order_acquire);
+	return block;
+}
 
-		if (block->layer_id == layer_id && block->number == number)
-			return block;
-		at = block->next;
-	}
-	return NULL;
+static void block_free(struct guard_garbage *garbage)
+{
+	free((char *)garbage - offsetof(struct cached_block, garbage));
 }
 
 /* The shard's lock is held. */
 static void shard_unlink(struct cache_shard *shard, struct cached_block *block)
 {
-	uint32_t self = (uint32_t)(block - shard->slots) + 1;
-	uint32_t *link = bucket_of(shard, block_hash(block->layer_id, block->number));
+	_Atomic(struct cached_block *) *link =
+		bucket_of(shard, block_hash(block->layer_id, block->number));
 
-	while (*link != self)
-		link = &shard->slots[*link - 1].next;
-	*link = block->next;
-	block->valid = false;
+	while (atomic_load_explicit(link, memory_order_relaxed) != block)
+		link = &atomic_load_explicit(link, memory_order_relaxed)->next;
+	atomic_store_explicit(link, atomic_load_explicit(&block->next, memory_order_relaxed),
+			      memory_order_release);
+	guard_free_later(&block->garbage, block_free);
 }
 
-/* An unpinned slot by the clock; NULL if all are pinned. The shard's lock is held. */
-static struct cached_block *shard_evict(struct cache_shard *shard)
+/* A free slot, or that of the first block the clock meets unused. The shard's lock is held. */
+static uint32_t shard_free_slot(struct block_cache *cache, struct cache_shard *shard)
 {
-	for (uint32_t tries = 0; tries < 2 * shard->slot_count; tries++) {
-		struct cached_block *block = &shard->slots[shard->hand];
+	for (;;) {
+		uint32_t slot = shard->hand;
+		struct cached_block *block = shard->slots[slot];
 
-		shard->hand = (shard->hand + 1) % shard->slot_count;
-		if (block->pin_count)
+		shard->hand = (slot + 1) % shard->slot_count;
+		if (block && atomic_exchange_explicit(&block->used, false, memory_order_relaxed))
 			continue;
-		if (block->used) {
-			block->used = false;
-			continue;
-		}
-		if (block->valid)
+		if (block) {
 			shard_unlink(shard, block);
-		return block;
+			atomic_fetch_sub_explicit(&cache->held_bytes, sizeof(*block),
+						  memory_order_relaxed);
+		}
+		return slot;
 	}
-	return NULL;
 }
 
-/* Read and check outside the lock. *bytes_out is owned by the caller. */
+/* Read and check. *block_out is the caller's. */
 static int block_load(const struct store_identity *store, uint64_t layer_id, int fd,
-		      uint32_t number, uint8_t **bytes_out)
+		      uint32_t number, struct cached_block **block_out)
 {
-	uint8_t *bytes = aligned_alloc(64, LAYER_BLOCK_BYTES);
+	struct cached_block *block = aligned_alloc(_Alignof(struct cached_block), sizeof(*block));
 	int err;
 
-	*bytes_out = NULL;
-	if (!bytes)
+	*block_out = NULL;
+	if (!block)
 		return -ENOMEM;
-	err = io_read(fd, bytes, LAYER_BLOCK_BYTES, (uint64_t)number * LAYER_BLOCK_BYTES);
-	if (!err && !layer_block_good(bytes, store, layer_id, number))
+	block->layer_id = layer_id;
+	block->number = number;
+	atomic_init(&block->used, true);
+	err = io_read(fd, block->bytes, LAYER_BLOCK_BYTES, (uint64_t)number * LAYER_BLOCK_BYTES);
+	if (!err && !layer_block_good(block->bytes, store, layer_id, number))
 		err = -EBADMSG;
 	if (err)
-		free(bytes);
+		free(block);
 	else
-		*bytes_out = bytes;
+		*block_out = block;
 	return err;
 }
 
-/* Put loaded bytes into the shard, or drop them if another thread was first.
- * The shard's lock is held. NULL: every slot is pinned. */
+/* Link @loaded in, unless another thread was first: then it is freed. Returns the
+ * block that is linked in. */
 static struct cached_block *shard_insert(struct block_cache *cache, struct cache_shard *shard,
-					 uint64_t layer_id, uint32_t number, uint64_t hash,
-					 uint8_t **bytes)
+					 struct cached_block *loaded, uint64_t hash)
 {
-	struct cached_block *block = shard_find(shard, layer_id, number, hash);
-	uint32_t *bucket = bucket_of(shard, hash);
+	_Atomic(struct cached_block *) *bucket = bucket_of(shard, hash);
+	struct cached_block *block;
 
-	if (block)
-		return block;
-	block = shard_evict(shard);
-	if (!block)
-		return NULL;
-	if (block->bytes)
-		free(block->bytes);
-	else
-		atomic_fetch_add_explicit(&cache->held_bytes, LAYER_BLOCK_BYTES,
+	pthread_mutex_lock(&shard->lock);
+	block = shard_find(shard, loaded->layer_id, loaded->number, hash);
+	if (!block) {
+		block = loaded;
+		loaded = NULL;
+		shard->slots[shard_free_slot(cache, shard)] = block;
+		atomic_init(&block->next, atomic_load_explicit(bucket, memory_order_relaxed));
+		atomic_store_explicit(bucket, block, memory_order_release);
+		atomic_fetch_add_explicit(&cache->held_bytes, sizeof(*block),
 					  memory_order_relaxed);
-	block->bytes = *bytes;
-	*bytes = NULL;
-	block->layer_id = layer_id;
-	block->number = number;
-	block->next = *bucket;
-	block->valid = true;
-	*bucket = (uint32_t)(block - shard->slots) + 1;
+	}
+	pthread_mutex_unlock(&shard->lock);
+	free(loaded);
 	return block;
 }
 
 int block_cache_get(struct block_cache *cache, const struct store_identity *store,
-		    uint64_t layer_id, int fd, uint32_t number, struct cached_block **block_out,
-		    const uint8_t **bytes_out)
+		    uint64_t layer_id, int fd, uint32_t number, const uint8_t **bytes_out)
 {
 	uint64_t hash = block_hash(layer_id, number);
 	struct cache_shard *shard = shard_of(cache, hash);
-	struct cached_block *block;
-	uint8_t *bytes = NULL;
-	int err = 0;
+	struct cached_block *block = shard_find(shard, layer_id, number, hash), *loaded;
+	int err;
 
-	*block_out = NULL;
 	*bytes_out = NULL;
-	pthread_mutex_lock(&shard->lock);
-	block = shard_find(shard, layer_id, number, hash);
 	if (!block) {
-		pthread_mutex_unlock(&shard->lock);
-		err = block_load(store, layer_id, fd, number, &bytes);
+		err = block_load(store, layer_id, fd, number, &loaded);
 		if (err)
 			return err;
-		pthread_mutex_lock(&shard->lock);
-		block = shard_insert(cache, shard, layer_id, number, hash, &bytes);
+		block = shard_insert(cache, shard, loaded, hash);
 	}
-	if (block) {
-		block->pin_count++;
-		block->used = true;
-		*bytes_out = block->bytes;
-	} else {
-		err = -ENOMEM;
-	}
-	pthread_mutex_unlock(&shard->lock);
-	free(bytes);
-	*block_out = block;
-	return err;
-}
-
-void block_cache_put(struct block_cache *cache, struct cached_block *block)
-{
-	struct cache_shard *shard;
-
-	if (!block)
-		return;
-	shard = shard_of(cache, block_hash(block->layer_id, block->number));
-	pthread_mutex_lock(&shard->lock);
-	block->pin_count--;
-	pthread_mutex_unlock(&shard->lock);
+	/* Stored only if it changes something: the line stays shared. */
+	if (!atomic_load_explicit(&block->used, memory_order_relaxed))
+		atomic_store_explicit(&block->used, true, memory_order_relaxed);
+	*bytes_out = block->bytes;
+	return 0;
 }
 
 uint64_t block_cache_bytes(const struct block_cache *cache)

@@ -122,6 +122,8 @@ int open_layer_lease(struct open_layer *layer, size_t size_bytes, size_t entry_c
 		.size_bytes = (uint32_t)size_bytes,
 		.lsn = { layer->base.start.value + end - LAYER_HEADER_BYTES },
 		.time_ns = time_ns,
+		.chain_known = layer->lease_count == 0,
+		.chain_before = layer->chain,
 	};
 	layer->leased_tail = end;
 	layer->leased_versions += (uint32_t)entry_count;
@@ -142,30 +144,52 @@ static struct batch_context lease_context(const struct lease *lease, struct lsn 
 }
 
 /*
- * Above this a batch is written by a system call, below it through the mapping.
- * A first store to a page of the mapping costs a fault each 4 KiB, several
- * times what the kernel takes to fill large folios of a write; a small batch is
+ * From this size on a batch is written by a system call, below it through the
+ * mapping. A first store to a page of the mapping costs a fault each 4 KiB,
+ * and cleaning that page again a shot at every processor's TLB; a small batch is
  * cheaper without the call.
  */
 #define FILL_BY_WRITE_MIN (32u << 10)
+
+#define FILL_ENTRIES_INLINE 8u
+#define FILL_SCRATCH_INLINE 1024u
 
 /* 0; -errno: nothing that matters was written, fill through the mapping. */
 static int fill_by_write(struct lease *lease, struct batch_entry *entries, size_t count,
 			 const struct batch_context *context)
 {
-	uint8_t *scratch = malloc(batch_scratch_size(entries, count));
-	struct iovec *vectors = malloc((2 * count + 1) * sizeof(*vectors));
-	size_t vector_count;
+	struct iovec inline_vectors[2 * FILL_ENTRIES_INLINE + 1], *vectors = inline_vectors;
+	uint8_t inline_scratch[FILL_SCRATCH_INLINE], *scratch = inline_scratch;
+	size_t scratch_bytes = batch_scratch_size(entries, count), vector_count;
 	int err = -ENOMEM;
 
+	if (scratch_bytes > sizeof(inline_scratch))
+		scratch = malloc(scratch_bytes);
+	if (count > FILL_ENTRIES_INLINE)
+		vectors = malloc((2 * count + 1) * sizeof(*vectors));
 	if (scratch && vectors) {
 		lease->heads_bytes = batch_fill_vectors(entries, count, context, scratch, vectors,
 							&vector_count);
+		if (lease->chain_known)
+			lease->chain = batch_finish(scratch, lease->heads_bytes,
+						    lease->chain_before);
 		err = io_write_vectors(lease->layer->arena.fd, vectors, vector_count, lease->at);
 	}
-	free(scratch);
-	free(vectors);
+	if (scratch != inline_scratch)
+		free(scratch);
+	if (vectors != inline_vectors)
+		free(vectors);
 	return err;
+}
+
+static void fill_by_mapping(struct lease *lease, struct batch_entry *entries, size_t count,
+			    const struct batch_context *context)
+{
+	uint8_t *batch = lease->layer->arena.base + lease->at;
+
+	lease->heads_bytes = batch_fill(entries, count, context, batch);
+	if (lease->chain_known)
+		lease->chain = batch_finish(batch, lease->heads_bytes, lease->chain_before);
 }
 
 void lease_fill(struct lease *lease, struct batch_entry *entries, size_t count,
@@ -173,11 +197,9 @@ void lease_fill(struct lease *lease, struct batch_entry *entries, size_t count,
 {
 	struct batch_context context = lease_context(lease, durable);
 
-	if (lease->size_bytes >= FILL_BY_WRITE_MIN &&
-	    fill_by_write(lease, entries, count, &context) == 0)
-		return;
-	lease->heads_bytes = batch_fill(entries, count, &context,
-					lease->layer->arena.base + lease->at);
+	if (lease->size_bytes < FILL_BY_WRITE_MIN ||
+	    fill_by_write(lease, entries, count, &context))
+		fill_by_mapping(lease, entries, count, &context);
 }
 
 void lease_fill_opened(struct lease *lease, const uint8_t nonce[BATCH_NONCE_BYTES],
@@ -187,6 +209,7 @@ void lease_fill_opened(struct lease *lease, const uint8_t nonce[BATCH_NONCE_BYTE
 
 	lease->heads_bytes = batch_fill_opened(&context, nonce,
 					       lease->layer->arena.base + lease->at);
+	lease->chain_known = false;
 }
 
 static enum arena_purpose purpose_of(struct key key, uint8_t form)
@@ -223,10 +246,12 @@ static void take_end(struct open_layer *layer, uint64_t tail, uint64_t chain, in
 void lease_publish(struct lease *lease, const struct batch_entry *entries, size_t count)
 {
 	struct open_layer *layer = lease->layer;
-	uint64_t payload_bytes = 0, chain;
+	uint64_t payload_bytes = 0, chain = lease->chain;
 
 	assert(atomic_load_explicit(&layer->tail, memory_order_relaxed) == lease->at);
-	chain = batch_finish(layer->arena.base + lease->at, lease->heads_bytes, layer->chain);
+	if (!lease->chain_known)
+		chain = batch_finish(layer->arena.base + lease->at, lease->heads_bytes,
+				     layer->chain);
 	for (size_t i = 0; i < count; i++) {
 		struct version_node node = {
 			.checksum = entries[i].checksum,

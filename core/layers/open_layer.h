@@ -81,7 +81,13 @@ struct lease {
 	uint32_t size_bytes;
 	struct lsn lsn;                 /* behind the batch */
 	int64_t time_ns;
-	size_t heads_bytes;             /* set by filling */
+	/* The chain of the batch before, if no lease was out when this one was taken:
+	 * then the batch is chained when it is filled, else when it is published. */
+	bool chain_known;
+	uint64_t chain_before;
+	/* set by filling */
+	size_t heads_bytes;
+	uint64_t chain;                 /* its own, if chain_known */
 };
 
 /* Lease room for a batch of @size_bytes with @entry_count entries. Commit lock.

@@ -17,30 +17,19 @@ struct sealed_layer {
 	struct block_cache *cache;      /* outlives the layer */
 };
 
-/* A pinned block that a run of look-ups keeps while it stays in it. */
-struct block_pin {
-	struct cached_block *block;
-	const uint8_t *bytes;
+/* The block that a run of look-ups is in. Valid while the guard lasts. */
+struct block_cursor {
+	const uint8_t *bytes;           /* NULL: none yet */
 	uint32_t number;
 };
 
-static void pin_drop(struct sealed_layer *layer, struct block_pin *pin)
+static int cursor_move(struct sealed_layer *layer, struct block_cursor *cursor, uint32_t number)
 {
-	block_cache_put(layer->cache, pin->block);
-	pin->block = NULL;
-}
-
-static int pin_move(struct sealed_layer *layer, struct block_pin *pin, uint32_t number)
-{
-	int err;
-
-	if (pin->block && pin->number == number)
+	if (cursor->bytes && cursor->number == number)
 		return 0;
-	pin_drop(layer, pin);
-	err = block_cache_get(layer->cache, layer->base.store, layer->base.id, layer->fd, number,
-			      &pin->block, &pin->bytes);
-	pin->number = number;
-	return err;
+	cursor->number = number;
+	return block_cache_get(layer->cache, layer->base.store, layer->base.id, layer->fd, number,
+			       &cursor->bytes);
 }
 
 static int read_header(struct sealed_layer *layer, const struct store_identity *store)
@@ -138,20 +127,19 @@ static int filter_probe(struct sealed_layer *layer, struct key key)
 {
 	uint64_t hash = key_hash(key);
 	uint32_t line = layer_filter_line(hash, layer->footer.filter_lines);
-	struct block_pin pin = { 0 };
+	struct block_cursor cursor = { 0 };
 	const uint8_t *bits;
-	int err = pin_move(layer, &pin,
+	int err = cursor_move(layer, &cursor,
 			   layer->footer.filter_block + line / LAYER_FILTER_LINES_PER_BLOCK);
 
 	if (err)
 		return err;
-	bits = pin.bytes + line % LAYER_FILTER_LINES_PER_BLOCK * LAYER_FILTER_LINE_BYTES;
+	bits = cursor.bytes + line % LAYER_FILTER_LINES_PER_BLOCK * LAYER_FILTER_LINE_BYTES;
 	for (unsigned probe = 0; probe < LAYER_FILTER_PROBES && !err; probe++) {
 		unsigned bit = layer_filter_bit(hash, probe);
 
 		err = !(bits[bit / 8] & 1u << bit % 8);
 	}
-	pin_drop(layer, &pin);
 	return err;
 }
 
@@ -192,7 +180,7 @@ static int find_key_block(struct sealed_layer *layer, struct key key, uint32_t *
 {
 	uint32_t fences = layer->footer.version_block - layer->footer.key_block;
 	uint32_t low = 0, high = layer->footer.footer_block - layer->footer.fence_block;
-	struct block_pin pin = { 0 };
+	struct block_cursor cursor = { 0 };
 	uint32_t below;
 	int err = 0;
 
@@ -200,20 +188,19 @@ static int find_key_block(struct sealed_layer *layer, struct key key, uint32_t *
 	while (high - low > 1 && !err) {
 		uint32_t middle = low + (high - low) / 2;
 
-		err = pin_move(layer, &pin, layer->footer.fence_block + middle);
-		if (!err && key_compare(key_at(pin.bytes), key) <= 0)
+		err = cursor_move(layer, &cursor, layer->footer.fence_block + middle);
+		if (!err && key_compare(key_at(cursor.bytes), key) <= 0)
 			low = middle;
 		else
 			high = middle;
 	}
 	if (!err)
-		err = pin_move(layer, &pin, layer->footer.fence_block + low);
+		err = cursor_move(layer, &cursor, layer->footer.fence_block + low);
 	if (!err) {
-		below = count_at_or_below(pin.bytes, in_block(fences, low, LAYER_FENCES_PER_BLOCK),
+		below = count_at_or_below(cursor.bytes, in_block(fences, low, LAYER_FENCES_PER_BLOCK),
 					  LAYER_FENCE_BYTES, key);
 		*block_out = low * LAYER_FENCES_PER_BLOCK + (below ? below - 1 : 0);
 	}
-	pin_drop(layer, &pin);
 	return err;
 }
 
@@ -223,15 +210,15 @@ struct key_record {
 	uint32_t version_first, version_count;
 };
 
-static int key_record_read(struct sealed_layer *layer, struct block_pin *pin, uint32_t number,
+static int key_record_read(struct sealed_layer *layer, struct block_cursor *cursor, uint32_t number,
 			   struct key_record *record_out)
 {
-	int err = pin_move(layer, pin, layer->footer.key_block + number / LAYER_KEYS_PER_BLOCK);
+	int err = cursor_move(layer, cursor, layer->footer.key_block + number / LAYER_KEYS_PER_BLOCK);
 	struct get_cursor c;
 
 	if (err)
 		return err;
-	c = get_cursor(pin->bytes + (size_t)(number % LAYER_KEYS_PER_BLOCK) * LAYER_KEY_BYTES,
+	c = get_cursor(cursor->bytes + (size_t)(number % LAYER_KEYS_PER_BLOCK) * LAYER_KEY_BYTES,
 		       LAYER_KEY_BYTES);
 	record_out->key.ino = get_u64(&c);
 	record_out->key.sub = get_u64(&c);
@@ -245,7 +232,7 @@ static int key_record_read(struct sealed_layer *layer, struct block_pin *pin, ui
 }
 
 /* Number of the first key >= @key; the key count if there is none. */
-static int key_lower_bound(struct sealed_layer *layer, struct block_pin *pin, struct key key,
+static int key_lower_bound(struct sealed_layer *layer, struct block_cursor *cursor, struct key key,
 			   uint32_t *number_out)
 {
 	uint32_t block = 0, below, count;
@@ -256,27 +243,27 @@ static int key_lower_bound(struct sealed_layer *layer, struct block_pin *pin, st
 		return 0;
 	err = find_key_block(layer, key, &block);
 	if (!err)
-		err = pin_move(layer, pin, layer->footer.key_block + block);
+		err = cursor_move(layer, cursor, layer->footer.key_block + block);
 	if (err)
 		return err;
 	count = in_block(layer->footer.key_count, block, LAYER_KEYS_PER_BLOCK);
-	below = count_at_or_below(pin->bytes, count, LAYER_KEY_BYTES, key);
-	if (below && key_equal(key_at(pin->bytes + (size_t)(below - 1) * LAYER_KEY_BYTES), key))
+	below = count_at_or_below(cursor->bytes, count, LAYER_KEY_BYTES, key);
+	if (below && key_equal(key_at(cursor->bytes + (size_t)(below - 1) * LAYER_KEY_BYTES), key))
 		below--;
 	*number_out = block * LAYER_KEYS_PER_BLOCK + below;
 	return 0;
 }
 
-static int version_read(struct sealed_layer *layer, struct block_pin *pin, struct key key,
+static int version_read(struct sealed_layer *layer, struct block_cursor *cursor, struct key key,
 			uint32_t number, struct version *version_out)
 {
-	int err = pin_move(layer, pin,
+	int err = cursor_move(layer, cursor,
 			   layer->footer.version_block + number / LAYER_VERSIONS_PER_BLOCK);
 	struct get_cursor c;
 
 	if (err)
 		return err;
-	c = get_cursor(pin->bytes +
+	c = get_cursor(cursor->bytes +
 			       (size_t)(number % LAYER_VERSIONS_PER_BLOCK) * LAYER_VERSION_BYTES,
 		       LAYER_VERSION_BYTES);
 	version_out->layer = &layer->base;
@@ -296,7 +283,7 @@ static int version_read(struct sealed_layer *layer, struct block_pin *pin, struc
 }
 
 /* The newest of a key's versions at or below @lsn. 0, 1 or -errno. */
-static int version_search(struct sealed_layer *layer, struct block_pin *pin,
+static int version_search(struct sealed_layer *layer, struct block_cursor *cursor,
 			  const struct key_record *record, struct lsn lsn,
 			  struct version *version_out)
 {
@@ -308,7 +295,7 @@ static int version_search(struct sealed_layer *layer, struct block_pin *pin,
 	while (low < high) {
 		uint32_t middle = low + (high - low) / 2;
 
-		err = version_read(layer, pin, record->key, record->version_first + middle,
+		err = version_read(layer, cursor, record->key, record->version_first + middle,
 				   &probe);
 		if (err)
 			return err;
@@ -319,13 +306,13 @@ static int version_search(struct sealed_layer *layer, struct block_pin *pin,
 	}
 	if (low == record->version_count)
 		return 1;
-	return version_read(layer, pin, record->key, record->version_first + low, version_out);
+	return version_read(layer, cursor, record->key, record->version_first + low, version_out);
 }
 
 int sealed_layer_find(struct sealed_layer *layer, struct key key, struct lsn lsn,
 		      struct version *version_out)
 {
-	struct block_pin keys = { 0 }, versions = { 0 };
+	struct block_cursor keys = { 0 }, versions = { 0 };
 	struct key_record record;
 	uint32_t number;
 	int err;
@@ -343,8 +330,6 @@ int sealed_layer_find(struct sealed_layer *layer, struct key key, struct lsn lsn
 		err = 1;
 	if (!err)
 		err = version_search(layer, &versions, &record, lsn, version_out);
-	pin_drop(layer, &keys);
-	pin_drop(layer, &versions);
 	if (err)
 		memset(version_out, 0, sizeof(*version_out));
 	return err;
@@ -357,18 +342,17 @@ typedef int key_record_fn(void *context, struct sealed_layer *layer,
 static int each_key(struct sealed_layer *layer, struct key low, struct key high,
 		    key_record_fn *fn, void *context)
 {
-	struct block_pin pin = { 0 };
+	struct block_cursor cursor = { 0 };
 	struct key_record record;
 	uint32_t number;
-	int err = key_lower_bound(layer, &pin, low, &number);
+	int err = key_lower_bound(layer, &cursor, low, &number);
 
 	for (; !err && number < layer->footer.key_count; number++) {
-		err = key_record_read(layer, &pin, number, &record);
+		err = key_record_read(layer, &cursor, number, &record);
 		if (err || key_compare(record.key, high) > 0)
 			break;
 		err = fn(context, layer, &record);
 	}
-	pin_drop(layer, &pin);
 	return err;
 }
 
@@ -377,7 +361,7 @@ struct find_pages {
 	struct lsn lsn;
 	struct version *versions;
 	uint32_t *found;
-	struct block_pin pin;
+	struct block_cursor cursor;
 };
 
 static int find_one_page(void *context, struct sealed_layer *layer,
@@ -389,7 +373,7 @@ static int find_one_page(void *context, struct sealed_layer *layer,
 
 	if (slot->form)
 		return 0;
-	err = version_search(layer, &find->pin, record, find->lsn, slot);
+	err = version_search(layer, &find->cursor, record, find->lsn, slot);
 	if (err == 0)
 		++*find->found;
 	else
@@ -410,8 +394,7 @@ int sealed_layer_find_pages(struct sealed_layer *layer, uint64_t ino, uint64_t f
 	if (count >= FIND_PAGES_WALK_MIN) {
 		err = each_key(layer, key_make(ino, KEY_PAGE, first),
 			       key_make(ino, KEY_PAGE, first + count - 1), find_one_page, &find);
-		pin_drop(layer, &find.pin);
-		return err;
+			return err;
 	}
 	for (uint32_t i = 0; i < count && err >= 0; i++) {
 		if (versions[i].form)
@@ -450,7 +433,7 @@ int sealed_layer_each_name(struct sealed_layer *layer, uint64_t ino, uint64_t fr
 struct each_version {
 	layer_version_fn *fn;
 	void *context;
-	struct block_pin pin;
+	struct block_cursor cursor;
 };
 
 static int each_version_of_key(void *context, struct sealed_layer *layer,
@@ -461,7 +444,7 @@ static int each_version_of_key(void *context, struct sealed_layer *layer,
 	int err = 0;
 
 	for (uint32_t i = 0; i < record->version_count && !err; i++) {
-		err = version_read(layer, &each->pin, record->key, record->version_first + i,
+		err = version_read(layer, &each->cursor, record->key, record->version_first + i,
 				   &version);
 		if (!err)
 			err = each->fn(each->context, &version);
@@ -476,6 +459,5 @@ int sealed_layer_each_version(struct sealed_layer *layer, uint64_t ino, layer_ve
 	int err = each_key(layer, (struct key){ ino, 0 }, (struct key){ ino, UINT64_MAX },
 			   each_version_of_key, &each);
 
-	pin_drop(layer, &each.pin);
 	return err;
 }

@@ -59,13 +59,18 @@ struct version_index {
 	_Atomic(struct index_table *) table;
 };
 
-/* Address space only; pages come as they are touched. */
+/* Address space only; pages come as they are touched. Huge ones where there are
+ * any: each lookup would miss the TLB in each pool (measured by varve-bench
+ * lookup: a third of the time of a lookup at a random LSN). */
 static void *pool_reserve(size_t size_bytes)
 {
 	void *pool = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-	return pool == MAP_FAILED ? NULL : pool;
+	if (pool == MAP_FAILED)
+		return NULL;
+	madvise(pool, size_bytes, MADV_HUGEPAGE);
+	return pool;
 }
 
 static struct index_table *table_create(uint32_t slot_count)

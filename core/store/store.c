@@ -14,6 +14,7 @@
 #include "io.h"
 #include "listing.h"
 #include "manifest.h"
+#include "past_attr.h"
 #include "store_internal.h"
 
 #define LOCK_NAME "lock"
@@ -338,6 +339,7 @@ static void store_free(struct store *store)
 {
 	inode_table_free(store->inodes);
 	listing_cache_free(store->listings);
+	past_attr_cache_free(store->past_attrs);
 	pthread_mutex_destroy(&store->rename_lock);
 	io_close(store->lock_fd);
 	io_close(store->dir_fd);
@@ -385,6 +387,8 @@ int store_open(const char *path, const struct store_options *options, struct rep
 		err = inode_table_create(&store->inodes);
 	if (!err)
 		err = listing_cache_create(&store->listings);
+	if (!err)
+		err = past_attr_cache_create(&store->past_attrs);
 	if (!err)
 		err = open_engine(store, options, report);
 	if (!err && !options->read_only)

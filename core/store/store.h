@@ -16,8 +16,8 @@
  * Order of locks, outermost first; a thread takes them only downward:
  *   inode locks (ascending inode number; store/inode.h)
  *   inode table shard (store/inode.h)
- *   engine: sync_lock, then append_lock, then publish_lock (engine/engine.c)
- *   block cache shard (layers/block_cache.c)
+ *   engine: sync_lock, then commit_lock; manifest_lock inside none (engine/engine_internal.h)
+ *   leaves: shards of the block cache, listings, kept attributes of the past
  * Readers of the layer map take no lock, only a guard.
  */
 #ifndef VARVE_STORE_STORE_H

@@ -14,6 +14,7 @@
 #include "tree.h"
 
 struct listing_cache;
+struct past_attr_cache;
 
 struct store {
 	/* constant after store_open */
@@ -24,6 +25,7 @@ struct store {
 	struct engine *engine;
 	struct inode_table *inodes;
 	struct listing_cache *listings;
+	struct past_attr_cache *past_attrs;
 
 	_Atomic uint64_t ino_next;      /* the next number to give out */
 	pthread_mutex_t rename_lock;    /* held while a directory moves: parents stay put; outside inode locks */

@@ -10,6 +10,7 @@
 #include "floors.h"
 #include "listing.h"
 #include "names.h"
+#include "past_attr.h"
 #include "store_internal.h"
 
 #define READ_PAGES_MAX 256u             /* pages found and loaded at a time */
@@ -67,11 +68,16 @@ static int head_attr(struct store *store, uint64_t ino, struct attr *attr_out, s
 }
 
 /* In the past an inode without a name is gone. The guard is held. */
-static int past_attr(const struct layer_guard *guard, uint64_t ino, struct lsn lsn,
-		     struct attr *attr_out)
+static int past_attr(struct store *store, const struct layer_guard *guard, uint64_t ino,
+		     struct lsn lsn, struct attr *attr_out)
 {
-	int err = attr_load(guard, ino, lsn, attr_out, NULL, NULL);
+	int err = 0;
 
+	if (!past_attr_get(store->past_attrs, ino, lsn, attr_out)) {
+		err = attr_load(guard, ino, lsn, attr_out, NULL, NULL);
+		if (!err)
+			past_attr_keep(store->past_attrs, ino, lsn, attr_out);
+	}
 	return !err && attr_out->shown.nlink == 0 ? -ENOENT : err;
 }
 
@@ -88,7 +94,7 @@ static int attr_guarded(struct store *store, struct layer_guard *guard, uint64_t
 	engine_guard_take(store->engine, guard);
 	if (lsn_is_head(at))
 		return 0;
-	err = past_attr(guard, ino, *lsn_out, attr_out);
+	err = past_attr(store, guard, ino, *lsn_out, attr_out);
 	if (err)
 		layer_guard_drop(guard);
 	return err;
@@ -247,16 +253,21 @@ struct read_request {
 	uint64_t ino;
 	struct lsn lsn;
 	const struct floors *floors;
-	uint8_t *bounce;                /* one page */
+	uint8_t *bounce;                /* one page, once a part of one was needed */
 };
 
 /* Load part of one page. */
-static int read_part(const struct read_request *request, const struct version *version,
+static int read_part(struct read_request *request, const struct version *version,
 		     size_t from, size_t size_bytes, uint8_t *out)
 {
-	int err = engine_load_pages(request->guard, version, 1, request->store->page_size_bytes,
-				    request->bounce);
+	int err;
 
+	if (!request->bounce)
+		request->bounce = malloc(request->store->page_size_bytes);
+	if (!request->bounce)
+		return -ENOMEM;
+	err = engine_load_pages(request->guard, version, 1, request->store->page_size_bytes,
+				request->bounce);
 	if (!err)
 		memcpy(out, request->bounce + from, size_bytes);
 	return err;
@@ -264,7 +275,7 @@ static int read_part(const struct read_request *request, const struct version *v
 
 /* Read what lies in at most READ_PAGES_MAX pages: whole pages go to their place,
  * the parts of pages at either end through the bounce page. */
-static int read_run(const struct read_request *request, uint64_t offset_bytes, uint8_t *out,
+static int read_run(struct read_request *request, uint64_t offset_bytes, uint8_t *out,
 		    size_t size_bytes)
 {
 	struct version versions[READ_PAGES_MAX];
@@ -323,9 +334,6 @@ static int read_guarded(struct read_request *request, const struct attr *attr,
 	struct floors floors = { NULL, 0, 0 };
 	int err = 0;
 
-	request->bounce = malloc(request->store->page_size_bytes);
-	if (!request->bounce)
-		return -ENOMEM;
 	if (attr->flags & ATTR_HAS_FLOORS)
 		err = floors_load(request->guard, request->ino, request->lsn, &floors);
 	request->floors = &floors;

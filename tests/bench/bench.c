@@ -169,7 +169,7 @@ static void contender_print(struct bench *bench, const struct contender *contend
 {
 	char median[32], min[32], max[32];
 
-	fprintf(bench->text, "    %-46s %10s %10s %10s %5.0f %%%s\n", contender->name,
+	fprintf(bench->text, "    %-54s %9s %9s %9s %5.0f %%%s\n", contender->name,
 		figure_text(summary->median, median, sizeof(median)),
 		figure_text(summary->min, min, sizeof(min)),
 		figure_text(summary->max, max, sizeof(max)), summary->spread * 100,
@@ -251,7 +251,7 @@ static void claim_report(struct bench *bench, const struct claim *claim, unsigne
 {
 	double spread = 0;
 
-	fprintf(bench->text, "\n    %-46s %10s %10s %10s %7s\n", claim->what, "median", "min", "max",
+	fprintf(bench->text, "\n    %-54s %9s %9s %9s %7s\n", claim->what, "median", "min", "max",
 		"spread");
 	fprintf(bench->text, "    [%s, %u rounds]\n", claim->unit, rounds);
 	json_begin(&bench->json, NULL, '{');

@@ -60,7 +60,6 @@ static void sums_add(struct flush *flush, struct flush_sums *sums, const struct 
 	sums->io.disk_writes += io.disk_writes;
 	sums->io.disk_written_bytes += io.disk_written_bytes;
 	sums->io.disk_flushes += io.disk_flushes;
-	sums->io.written_bytes += io.written_bytes;
 }
 
 static int pages_update(struct flush *flush)
@@ -156,9 +155,8 @@ static void sums_report(struct flush *flush, const char *name, const struct flus
 {
 	double flushes = (double)sums->flushes;
 
-	bench_say(flush->bench, "    %-8s %.1f KiB dirtied, %.2f disk writes of together %.1f KiB, %.2f cache flushes a flush",
-		  name, (double)sums->io.written_bytes / flushes / 1024,
-		  (double)sums->io.disk_writes / flushes,
+	bench_say(flush->bench, "        %-6s %.2f disk writes of together %.1f KiB and %.2f cache flushes a flush",
+		  name, (double)sums->io.disk_writes / flushes,
 		  (double)sums->io.disk_written_bytes / flushes / 1024,
 		  (double)sums->io.disk_flushes / flushes);
 }

@@ -36,6 +36,7 @@
 #define BLOCK_BYTES 8192u
 #define FILL_CALL_BYTES (1u << 20)
 #define THREADS_MAX 4u
+#define NOISE_BYTES (64u << 10)         /* a write begins anywhere in so much more than it needs */
 #define MOUNT_TIMEOUT_MS 10000
 #define POLL_MS 10
 #define TARGET 0.8              /* of the null filesystem */
@@ -58,7 +59,6 @@ struct mount_bench {
 	struct server past;             /* varve's file as it was; shares varve's mount */
 	uint32_t *order;                /* the blocks, in a random order */
 	uint32_t block_count;
-	char lsn[32];                   /* the past one */
 };
 
 /* One way of going over the file. */
@@ -136,6 +136,7 @@ struct pass {
 	int fd;
 	uint32_t generation;
 	uint32_t first, limit;          /* calls of this thread, in [first, limit) */
+	struct dice dice;
 	int err;
 };
 
@@ -155,9 +156,12 @@ static int call_read(struct pass *pass, uint8_t *buffer, uint64_t offset)
 	return 0;
 }
 
-static int call_write(struct pass *pass, uint8_t *buffer, uint64_t offset)
+/* @noise: of the call's size and NOISE_BYTES. What is written begins at a place of
+ * its own in it, so that no page is written as it was. */
+static int call_write(struct pass *pass, uint8_t *noise, uint64_t offset)
 {
 	uint32_t size = pass->access->call_bytes;
+	uint8_t *buffer = noise + dice_below(&pass->dice, NOISE_BYTES / 64) * 64;
 	ssize_t count;
 
 	for (uint32_t at = 0; at < size; at += BLOCK_BYTES)
@@ -170,19 +174,21 @@ static void *pass_run(void *context)
 {
 	struct pass *pass = context;
 	const struct access *access = pass->access;
-	uint8_t *buffer = aligned_alloc(4096, access->call_bytes);
+	uint64_t *buffer = aligned_alloc(4096, access->call_bytes + NOISE_BYTES);
 
 	if (!buffer) {
 		pass->err = -ENOMEM;
 		return NULL;
 	}
-	memset(buffer, 0x5a, access->call_bytes);
+	/* Also for a read: the pages must be there before the clock matters. */
+	for (uint32_t i = 0; i < (access->call_bytes + NOISE_BYTES) / sizeof(*buffer); i++)
+		buffer[i] = dice_next(&pass->dice);
 	for (uint32_t i = pass->first; i < pass->limit && !pass->err; i++) {
 		uint64_t call = access->random ? access->mount->order[i] : i;
 		uint64_t offset = call * access->call_bytes;
 
-		pass->err = access->write ? call_write(pass, buffer, offset)
-					  : call_read(pass, buffer, offset);
+		pass->err = access->write ? call_write(pass, (uint8_t *)buffer, offset)
+					  : call_read(pass, (uint8_t *)buffer, offset);
 	}
 	free(buffer);
 	return NULL;
@@ -205,6 +211,7 @@ static int passes_run(const struct access *access, int fd, uint32_t generation)
 			.generation = generation,
 			.first = (uint32_t)((uint64_t)calls * i / access->threads),
 			.limit = (uint32_t)((uint64_t)calls * (i + 1) / access->threads),
+			.dice = { (uint64_t)generation << 8 | i },
 		};
 	err = 0;
 	while (!err && started < access->threads) {
@@ -548,7 +555,6 @@ static int past_make(struct mount_bench *mount)
 	if (length < 0)
 		return bench_fail(mount->bench, -errno, "%s", link);
 	lsn[length] = '\0';
-	memcpy(mount->lsn, lsn, sizeof(lsn));
 	mount->past = mount->varve;
 	mount->past.name = "varve, /lsn/<n>";
 	snprintf(mount->past.file, sizeof(mount->past.file), "%.4000s/lsn/%s/rel/%s",
@@ -591,11 +597,11 @@ static int mount_prepare(struct mount_bench *mount)
 		err = file_fill(mount, &mount->varve);
 	if (!err)
 		err = file_fill(mount, &mount->null);
-	if (!err)
-		err = past_make(mount);
 	return err;
 }
 
+/* Sequential reads of the head come first, while the file is as it was written;
+ * then every block of it is overwritten, in a random order. */
 static int mount_measure(struct mount_bench *mount)
 {
 	struct server *head = &mount->varve, *past = &mount->past;
@@ -608,12 +614,14 @@ static int mount_measure(struct mount_bench *mount)
 	} passes[] = {
 		{ "sequential read, 128 KiB calls, head", head, false, false, 128u << 10, 1 },
 		{ "sequential read, 1 MiB calls, head", head, false, false, 1u << 20, 1 },
+		{ NULL, NULL, false, false, 0, 0 },     /* here the past is made */
 		{ "sequential read, 128 KiB calls, past", past, false, false, 128u << 10, 1 },
 		{ "sequential read, 1 MiB calls, past", past, false, false, 1u << 20, 1 },
 		{ "random 8 KiB read, 1 thread, head", head, false, true, BLOCK_BYTES, 1 },
 		{ "random 8 KiB read, 4 threads, head", head, false, true, BLOCK_BYTES, 4 },
 		{ "random 8 KiB read, 1 thread, past", past, false, true, BLOCK_BYTES, 1 },
 		{ "random 8 KiB read, 4 threads, past", past, false, true, BLOCK_BYTES, 4 },
+		{ "sequential read, 1 MiB calls, head overwritten at random", head, false, false, 1u << 20, 1 },
 		{ "sequential write, 128 KiB calls", head, true, false, 128u << 10, 1 },
 		{ "sequential write, 1 MiB calls", head, true, false, 1u << 20, 1 },
 		{ "random 8 KiB write, 1 thread", head, true, true, BLOCK_BYTES, 1 },
@@ -621,9 +629,13 @@ static int mount_measure(struct mount_bench *mount)
 	};
 	int err = 0;
 
-	for (size_t i = 0; i < sizeof(passes) / sizeof(passes[0]) && !err; i++)
-		err = access_measure(mount, passes[i].what, passes[i].server, passes[i].write,
-				     passes[i].random, passes[i].call_bytes, passes[i].threads);
+	for (size_t i = 0; i < sizeof(passes) / sizeof(passes[0]) && !err; i++) {
+		if (passes[i].what)
+			err = access_measure(mount, passes[i].what, passes[i].server, passes[i].write,
+					     passes[i].random, passes[i].call_bytes, passes[i].threads);
+		else
+			err = past_make(mount);
+	}
 	return err;
 }
 

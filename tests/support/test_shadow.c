@@ -37,11 +37,17 @@ static void shadow_check(struct shadow *shadow)
 
 void shadow_write(struct shadow *shadow, uint64_t seed, size_t offset_bytes, size_t size_bytes)
 {
-	if (offset_bytes + size_bytes > shadow->size_bytes)
-		shadow_resize(shadow, offset_bytes + size_bytes);
-	seed_fill(seed, shadow->bytes + offset_bytes, size_bytes);
-	write_bytes(shadow->fixture->store, shadow->ino, offset_bytes,
-		    shadow->bytes + offset_bytes, size_bytes);
+	struct store *store = shadow->fixture->store;
+
+	if (size_bytes == 0) {          /* does not extend the file */
+		write_bytes(store, shadow->ino, offset_bytes, "", 0);
+	} else {
+		if (offset_bytes + size_bytes > shadow->size_bytes)
+			shadow_resize(shadow, offset_bytes + size_bytes);
+		seed_fill(seed, shadow->bytes + offset_bytes, size_bytes);
+		write_bytes(store, shadow->ino, offset_bytes, shadow->bytes + offset_bytes,
+			    size_bytes);
+	}
 	shadow_check(shadow);
 }
 

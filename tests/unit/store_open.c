@@ -732,6 +732,45 @@ static void a_bad_page_harms_no_other_page_or_version(void **state)
 	known_free(known);
 }
 
+static bool list_nothing(void *context, const struct tree_entry *entry)
+{
+	(void)context;
+	(void)entry;
+	return true;
+}
+
+/* One letter of a name or a target, in a sealed layer: no other name is ever shown. */
+static void a_bad_name_or_target_is_an_error(void **state)
+{
+	static const char name[] = "needle-in-a-haystack", target[] = "somewhere/quite-unique";
+	struct fixture *f = fixture_new(NULL, NULL);
+	uint64_t dir = make_dir(f->store, ROOT, "dir"), other = make_dir(f->store, ROOT, "other");
+	struct tree_attr attr, link;
+	char path[PATH_MAX], found[PATH_MAX];
+	off_t offset;
+
+	(void)state;
+	make_file(f->store, dir, name);
+	make_file(f->store, other, "fine");
+	assert_ok(tree_symlink(f->store, ROOT, "link", target,
+			       &(struct tree_new){ .mode = S_IFLNK }, &link));
+	fixture_freeze(f);
+	fixture_close(f);
+	assert_true(dir_find_bytes(f->path, name, strlen(name), path, &offset));
+	flip_bit(path, offset + 3, 0);
+	assert_true(dir_find_bytes(f->path, target, strlen(target), path, &offset));
+	flip_bit(path, offset + 5, 1);
+	fixture_open(f);
+	assert_err(tree_lookup(f->store, dir, name, LSN_HEAD, &attr), -EBADMSG);
+	assert_err(tree_readdir(f->store, dir, LSN_HEAD, 0, list_nothing, NULL), -EBADMSG);
+	assert_err(tree_readlink(f->store, link.ino, LSN_HEAD, found, sizeof(found)), -EBADMSG);
+	assert_names(f->store, other, LSN_HEAD, "fine");
+	assert_ok(tree_getattr(f->store, dir, LSN_HEAD, &attr));
+	make_file(f->store, other, "also");
+	assert_names(f->store, other, LSN_HEAD, "also fine");
+	fixture_free(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -752,6 +791,7 @@ int main(void)
 		cmocka_unit_test(flipped_bits_serve_no_wrong_byte),
 		cmocka_unit_test(zeroed_sectors_serve_no_wrong_byte),
 		cmocka_unit_test(a_bad_page_harms_no_other_page_or_version),
+		cmocka_unit_test(a_bad_name_or_target_is_an_error),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
