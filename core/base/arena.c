@@ -88,16 +88,6 @@ int arena_clear_tail(struct arena *arena, uint64_t tail_bytes)
 	return err;
 }
 
-void arena_prefault(struct arena *arena, uint64_t from_bytes, uint64_t to_bytes)
-{
-	from_bytes -= from_bytes % ARENA_MIN_BYTES;
-	if (to_bytes > arena->capacity_bytes)
-		to_bytes = arena->capacity_bytes;
-	if (from_bytes < to_bytes)
-		(void)madvise(arena->base + from_bytes, to_bytes - from_bytes,
-			      MADV_POPULATE_READ);
-}
-
 int arena_flush(struct arena *arena, uint64_t tail_bytes)
 {
 	uint64_t flushed = atomic_load_explicit(&arena->flushed_bytes, memory_order_relaxed);

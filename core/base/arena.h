@@ -53,10 +53,6 @@ int arena_open(struct arena *arena, int dir_fd, const char *name, bool writable)
  * else uses the arena. -errno. */
 int arena_clear_tail(struct arena *arena, uint64_t tail_bytes);
 
-/* Bring [@from_bytes, @to_bytes) into memory, clean, so that who fills it next finds
- * it there. A hint: where the kernel can't (before Linux 5.14), nothing happens. */
-void arena_prefault(struct arena *arena, uint64_t from_bytes, uint64_t to_bytes);
-
 /* Make [flushed, @tail_bytes) durable. One caller at a time. -errno: what was
  * dirty may be lost; do not try again. */
 int arena_flush(struct arena *arena, uint64_t tail_bytes);

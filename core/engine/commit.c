@@ -195,8 +195,6 @@ int engine_commit(struct engine *engine, struct batch_entry *entries, size_t cou
 		err = lease_somewhere(engine, size_bytes, count, time_ns, &lease);
 	if (!err && spare_is_due(engine))
 		want_spare(engine);
-	if (!err && prefault_is_due(engine))
-		pthread_cond_signal(&engine->prefault_work);
 	pthread_mutex_unlock(&engine->commit_lock);
 	if (err)
 		return err;

@@ -72,7 +72,6 @@ static void engine_init_locks(struct engine *engine)
 	pthread_cond_init(&engine->turn, NULL);
 	pthread_cond_init(&engine->work, &monotonic);
 	pthread_cond_init(&engine->spare_work, NULL);
-	pthread_cond_init(&engine->prefault_work, NULL);
 	pthread_cond_init(&engine->sealed, NULL);
 	pthread_condattr_destroy(&monotonic);
 }
@@ -104,23 +103,18 @@ static void engine_free(struct engine *engine)
 	pthread_cond_destroy(&engine->turn);
 	pthread_cond_destroy(&engine->work);
 	pthread_cond_destroy(&engine->spare_work);
-	pthread_cond_destroy(&engine->prefault_work);
 	pthread_cond_destroy(&engine->sealed);
 	free(engine);
 }
 
 static int start_background(struct engine *engine)
 {
-	void *(*const mains[])(void *) = { background_main, spare_main, prefault_main };
-	int err = 0;
+	int err = -pthread_create(&engine->spare_maker, NULL, spare_main, engine);
 
-	_Static_assert(sizeof(mains) / sizeof(mains[0]) ==
-			       sizeof(engine->threads) / sizeof(engine->threads[0]),
-		       "a place for each thread");
-	for (unsigned i = 0; i < sizeof(mains) / sizeof(mains[0]) && !err; i++) {
-		err = -pthread_create(&engine->threads[i], NULL, mains[i], engine);
-		engine->thread_count += !err;
-	}
+	engine->spare_maker_runs = !err;
+	if (!err)
+		err = -pthread_create(&engine->background, NULL, background_main, engine);
+	engine->background_runs = engine->spare_maker_runs && !err;
 	return err;
 }
 
@@ -130,10 +124,11 @@ static void stop_background(struct engine *engine)
 	engine->stopping = true;
 	pthread_cond_signal(&engine->work);
 	pthread_cond_signal(&engine->spare_work);
-	pthread_cond_signal(&engine->prefault_work);
 	pthread_mutex_unlock(&engine->commit_lock);
-	while (engine->thread_count)
-		pthread_join(engine->threads[--engine->thread_count], NULL);
+	if (engine->spare_maker_runs)
+		pthread_join(engine->spare_maker, NULL);
+	if (engine->background_runs)
+		pthread_join(engine->background, NULL);
 }
 
 int engine_open(int dir_fd, const struct engine_options *options, struct report *report,

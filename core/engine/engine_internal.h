@@ -26,8 +26,8 @@ struct engine {
 	struct store_identity store;
 	struct engine_options options;
 	struct block_cache *cache;
-	pthread_t threads[3];           /* background, maker of spares, prefaulter */
-	unsigned thread_count;
+	pthread_t background, spare_maker;
+	bool background_runs, spare_maker_runs;
 
 	struct layer_maps maps;         /* published by the background, and by whoever flips, under commit_lock */
 	_Atomic uint64_t newest;        /* stored under commit_lock, release */
@@ -47,7 +47,6 @@ struct engine {
 	pthread_cond_t turn;            /* a batch was published, or a spare came or can't come */
 	pthread_cond_t work;            /* wakes the background */
 	pthread_cond_t spare_work;      /* wakes the maker of spares */
-	pthread_cond_t prefault_work;   /* wakes the prefaulter */
 	pthread_cond_t sealed;          /* a layer was sealed, or can't be */
 	struct open_layer *open;        /* takes leases; NULL until the first commit of an empty store */
 	struct open_layer *spare;       /* NULL: none yet */
@@ -80,20 +79,6 @@ int flush_up_to_now(struct engine *engine, struct lsn *lsn_out);
 /* freeze.c */
 void *background_main(void *engine);
 void *spare_main(void *engine);
-void *prefault_main(void *engine);
-
-/* How far ahead of the tail the open layer is brought into memory, at least; the
- * prefaulter goes twice as far. At 1 GB/s a millisecond's writing. */
-#define PREFAULT_AHEAD_BYTES (1u << 20)
-
-/* commit_lock is held. */
-static inline bool prefault_is_due(const struct engine *engine)
-{
-	const struct open_layer *open = engine->open;
-
-	return open && open->prefaulted_bytes < open->arena.capacity_bytes &&
-	       open->leased_tail + PREFAULT_AHEAD_BYTES > open->prefaulted_bytes;
-}
 
 /* recover.c */
 int engine_recover(struct engine *engine, struct report *report);

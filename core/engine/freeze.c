@@ -1,8 +1,7 @@
 /*
- * Freeze: the background threads. One makes spares ahead of need; one flips a layer
- * that is old and seals what is frozen; one brings the open layer's next pages
- * into memory. So writers wait for none of it unless it can't keep up, and not
- * for a spare while a layer is sealed.
+ * Freeze: the two background threads. One makes spares ahead of need; the other
+ * flips a layer that is old and seals what is frozen. So writers wait for none of
+ * it unless it can't keep up, and not for a spare while a layer is sealed.
  *
  * A spare: file reserved and synced, directory synced, named in the manifest,
  * and only then used. A sealed layer: flushed, index and footer added, synced,
@@ -94,41 +93,6 @@ void *spare_main(void *context)
 	}
 	/* Who waits for a spare learns that none will come. */
 	pthread_cond_broadcast(&engine->turn);
-	pthread_mutex_unlock(&engine->commit_lock);
-	return NULL;
-}
-
-/*
- * Bring the pages the next batches go to into memory: found there, a page costs
- * a writer half a fault instead of one with an allocation and 4 KiB of zeros.
- * They stay clean, so a sync has no more to write.
- */
-void *prefault_main(void *context)
-{
-	struct engine *engine = context;
-
-	pthread_mutex_lock(&engine->commit_lock);
-	while (!engine->stopping) {
-		struct open_layer *open = engine->open;
-		uint64_t from, to;
-
-		if (!prefault_is_due(engine)) {
-			pthread_cond_wait(&engine->prefault_work, &engine->commit_lock);
-			continue;
-		}
-		from = open->leased_tail > open->prefaulted_bytes ? open->leased_tail
-								  : open->prefaulted_bytes;
-		to = open->leased_tail + 2 * PREFAULT_AHEAD_BYTES;
-		if (to > open->arena.capacity_bytes)
-			to = open->arena.capacity_bytes;
-		open->prefaulted_bytes = to;
-		/* The guard keeps the layer, should it be sealed meanwhile. */
-		guard_take();
-		pthread_mutex_unlock(&engine->commit_lock);
-		arena_prefault(&open->arena, from, to);
-		guard_drop();
-		pthread_mutex_lock(&engine->commit_lock);
-	}
 	pthread_mutex_unlock(&engine->commit_lock);
 	return NULL;
 }
