@@ -101,8 +101,8 @@ void lease_fill(struct lease *lease, struct batch_entry *entries, size_t count,
 void lease_fill_opened(struct lease *lease, const uint8_t nonce[BATCH_NONCE_BYTES],
 		       struct lsn durable);
 
-/* Make it part of the history: chain it, index it, end the lease. Commit lock;
- * leases of a layer are published in the order they were taken. */
+/* Make it part of the history: chain it unless filling could, index it, end the
+ * lease. Commit lock; leases of a layer are published in the order they were taken. */
 void lease_publish(struct lease *lease, const struct batch_entry *entries, size_t count);
 
 /* Sync what is dirty up to the batch published last at the call. One caller at a time. */

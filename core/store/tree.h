@@ -52,7 +52,8 @@ struct tree_attr {
 					 * versions of any inodes share one; below LSN_LIMIT */
 };
 
-/* -ENOENT: no such inode at that LSN. Also succeeds for nlink 0 at LSN_HEAD. */
+/* -ENOENT: no such inode at that LSN. At LSN_HEAD an inode whose last name is gone
+ * is still found, with nlink 0; in the past it is not. */
 int tree_getattr(struct store *store, uint64_t ino, struct lsn at, struct tree_attr *attr_out);
 
 /* Find @name in directory @dir. "." and ".." are found too ("..": of the root
