@@ -19,6 +19,8 @@
 /* Thirty years: the kernel drops what it remembers for want of memory only. */
 #define TIMEOUT_ENDLESS 1e9
 
+#define READ_MAX (1u << 20)     /* the most the kernel asks for at once */
+
 /* A directory listing needs no more at a time; it bounds the ids to give back. */
 #define LISTING_MAX (128u << 10)
 
@@ -414,27 +416,31 @@ static void op_create(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t m
 	fuse_reply_create(req, &param, fi);
 }
 
+static int reply_pieces(void *context, const struct iovec *pieces, size_t count)
+{
+	/* A piece that can't be read ends in EIO: the kernel sees to that. */
+	fuse_reply_iov(context, pieces, (int)count);
+	return 0;
+}
+
 static void op_read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
 		    struct fuse_file_info *fi)
 {
 	struct front *front = front_of(req);
-	char *buffer = scratch_get();
+	void *scratch = scratch_get();
 	struct view_node node;
-	size_t count;
 	int err;
 
-	err = buffer ? view_node(front->view, id, &node) : -ENOMEM;
+	err = scratch ? view_node(front->view, id, &node) : -ENOMEM;
 	if (!err && !node.ino)
 		err = -EISDIR;
-	if (size > SCRATCH_SIZE)
-		size = SCRATCH_SIZE;
+	if (size > READ_MAX)
+		size = READ_MAX;
 	if (!err)
-		err = tree_read(front->store, node.ino, node.at, (uint64_t)offset, buffer, size,
-				&count);
+		err = tree_read_pieces(front->store, node.ino, node.at, (uint64_t)offset, size,
+				       scratch, reply_pieces, req);
 	if (err)
 		reply_error(req, id, err);
-	else
-		fuse_reply_buf(req, buffer, count);
 }
 
 static bool writes_through(const struct fuse_file_info *fi)

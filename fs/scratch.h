@@ -7,7 +7,8 @@
 #ifndef VARVE_FS_SCRATCH_H
 #define VARVE_FS_SCRATCH_H
 
-#define SCRATCH_SIZE (1u << 20)
+/* Room for a megabyte that begins and ends within a page of the largest size. */
+#define SCRATCH_SIZE ((1u << 20) + 2 * 65536u)
 
 /* This thread's buffer of SCRATCH_SIZE bytes, aligned to a page; NULL: no memory. */
 void *scratch_get(void);

@@ -90,10 +90,14 @@ int engine_load(const struct layer_guard *guard, const struct version *version, 
 int engine_find_pages(const struct layer_guard *guard, uint64_t ino, uint64_t first,
 		      uint32_t count, struct lsn lsn, struct version *versions_out);
 
-/* Load pages found so into @pages (@count pages); holes and tombstones become zeros.
- * Neighbours in a file are fetched by one read. 0 or -errno. */
-int engine_load_pages(const struct layer_guard *guard, const struct version *versions,
-		      uint32_t count, size_t page_bytes, uint8_t *pages);
+/*
+ * The page of a version found so: where it lies in its layer, if it lies there
+ * whole, else put together in @scratch (@page_bytes). Its bytes are verified. Valid
+ * while the guard lasts; touch it as version_view says. *page_out is NULL for a
+ * hole or a tombstone. 0 or -errno.
+ */
+int engine_page(const struct layer_guard *guard, const struct version *version,
+		size_t page_bytes, uint8_t *scratch, const uint8_t **page_out);
 
 /* Each name key of directory @ino, at any LSN, index >= @from, in any order, perhaps
  * more than once. Stops at a result that is not 0 and returns it. */

@@ -6,10 +6,8 @@
  * one of weight 0, which stands alone.
  */
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/uio.h>
 
 #include "engine_internal.h"
 #include "io.h"
@@ -137,64 +135,23 @@ int engine_load(const struct layer_guard *guard, const struct version *version, 
 	return err;
 }
 
-static bool is_plain_image(const struct version *version, size_t page_bytes)
+int engine_page(const struct layer_guard *guard, const struct version *version,
+		size_t page_bytes, uint8_t *scratch, const uint8_t **page_out)
 {
-	return version->form == VERSION_IMAGE && version->size_bytes == page_bytes;
-}
+	size_t size;
+	int err = 1;
 
-/* How many whole images from @versions on lie back to back in one file. */
-static uint32_t run_length(const struct version *versions, uint32_t count, size_t page_bytes)
-{
-	uint32_t length = 1;
-
-	while (length < count && is_plain_image(&versions[length], page_bytes) &&
-	       versions[length].layer == versions[0].layer &&
-	       versions[length].offset == versions[length - 1].offset + page_bytes)
-		length++;
-	return length;
-}
-
-static int load_run(const struct version *versions, uint32_t length, size_t page_bytes,
-		    uint8_t *pages)
-{
-	int fd, err = 0;
-	const uint8_t *mapped = version_mapped(&versions[0], &fd);
-
-	if (mapped)
-		memcpy(pages, mapped, length * page_bytes);
-	else
-		err = io_read(fd, pages, length * page_bytes, versions[0].offset);
-	if (err)
-		log_bad_version(&versions[0], err);
-	/* What is checked is what is handed out. */
-	for (uint32_t i = 0; i < length && !err; i++) {
-		err = version_check(&versions[i], pages + i * page_bytes);
-		if (err)
-			log_bad_version(&versions[i], err);
+	*page_out = NULL;
+	if (!version->form || version->form == VERSION_TOMBSTONE)
+		return 0;
+	if (version->form == VERSION_IMAGE && version->size_bytes == page_bytes) {
+		err = version_view(version, page_out);
+		if (err < 0)
+			log_bad_version(version, err);
 	}
-	return err;
-}
-
-int engine_load_pages(const struct layer_guard *guard, const struct version *versions,
-		      uint32_t count, size_t page_bytes, uint8_t *pages)
-{
-	uint32_t i = 0;
-	int err = 0;
-
-	while (i < count && !err) {
-		uint8_t *page = pages + i * page_bytes;
-		uint32_t length = 1;
-		size_t size;
-
-		if (!versions[i].form || versions[i].form == VERSION_TOMBSTONE) {
-			memset(page, 0, page_bytes);
-		} else if (is_plain_image(&versions[i], page_bytes)) {
-			length = run_length(versions + i, count - i, page_bytes);
-			err = load_run(versions + i, length, page_bytes, page);
-		} else {
-			err = engine_load(guard, &versions[i], page, page_bytes, &size);
-		}
-		i += length;
+	if (err == 1) {
+		err = engine_load(guard, version, scratch, page_bytes, &size);
+		*page_out = err ? NULL : scratch;
 	}
 	return err;
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "checksum.h"
+#include "fault.h"
 #include "io.h"
 #include "open_layer.h"
 #include "sealed_layer.h"
@@ -60,17 +61,7 @@ int layer_each_version(struct layer *layer, uint64_t ino, layer_version_fn *fn, 
 		       : sealed_layer_each_version(as_sealed(layer), ino, fn, context);
 }
 
-const uint8_t *version_mapped(const struct version *version, int *fd_out)
-{
-	if (version->layer->kind == LAYER_OPEN) {
-		*fd_out = -1;
-		return as_open(version->layer)->arena.base + version->offset;
-	}
-	*fd_out = sealed_layer_fd(as_sealed(version->layer));
-	return NULL;
-}
-
-int version_check(const struct version *version, const uint8_t *payload)
+static int check(const struct version *version, const uint8_t *payload)
 {
 	uint64_t seed = checksum_version_seed(version->layer->store->seed, version->key,
 					      version->lsn, version->form, version->weight);
@@ -80,15 +71,45 @@ int version_check(const struct version *version, const uint8_t *payload)
 
 int version_load(const struct version *version, void *scratch, const uint8_t **payload_out)
 {
-	int fd, err = 0;
-	const uint8_t *payload = version_mapped(version, &fd);
+	const uint8_t *payload = scratch;
+	int err = 0;
 
-	if (!payload) {
-		err = io_read(fd, scratch, version->size_bytes, version->offset);
-		payload = scratch;
-	}
+	if (version->layer->kind == LAYER_OPEN)
+		payload = as_open(version->layer)->arena.base + version->offset;
+	else
+		err = io_read(sealed_layer_fd(as_sealed(version->layer)), scratch,
+			      version->size_bytes, version->offset);
 	if (!err)
-		err = version_check(version, payload);
+		err = check(version, payload);
 	*payload_out = err ? NULL : payload;
+	return err;
+}
+
+struct view_check {
+	const struct version *version;
+	const uint8_t *payload;
+};
+
+static int view_check(void *context)
+{
+	const struct view_check *view = context;
+
+	return check(view->version, view->payload);
+}
+
+int version_view(const struct version *version, const uint8_t **payload_out)
+{
+	const uint8_t *base = version->layer->kind == LAYER_OPEN
+				      ? as_open(version->layer)->arena.base
+				      : sealed_layer_map(as_sealed(version->layer));
+	struct view_check view = { version, base ? base + version->offset : NULL };
+	int err;
+
+	*payload_out = NULL;
+	if (!base)
+		return 1;
+	err = fault_guarded(view_check, &view);
+	if (!err)
+		*payload_out = view.payload;
 	return err;
 }

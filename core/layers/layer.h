@@ -80,9 +80,12 @@ int layer_each_version(struct layer *layer, uint64_t ino, layer_version_fn *fn, 
  */
 int version_load(const struct version *version, void *scratch, const uint8_t **payload_out);
 
-/* version_load in two halves, for readers that fetch many payloads by one read:
- * where the bytes are (NULL: in the file @fd_out), and whether they are right. */
-const uint8_t *version_mapped(const struct version *version, int *fd_out);
-int version_check(const struct version *version, const uint8_t *payload);
+/*
+ * The payload of a version where it lies, in a mapping of its layer's file, its
+ * checksum verified. Valid while the guard lasts; whoever touches it does so
+ * under fault_guarded, or hands it to a system call. 0 and *payload_out; 1: this layer
+ * is not mapped, use version_load; -EBADMSG; -EIO: its pages can't be read.
+ */
+int version_view(const struct version *version, const uint8_t **payload_out);
 
 #endif

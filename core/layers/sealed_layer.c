@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "codec.h"
 #include "io.h"
@@ -14,6 +15,7 @@ struct sealed_layer {
 	int fd;
 	struct layer_footer footer;
 	uint64_t file_bytes;
+	const uint8_t *map;             /* of the whole file; NULL: there was no address space */
 	struct block_cache *cache;      /* outlives the layer */
 };
 
@@ -65,6 +67,13 @@ static int read_footer(struct sealed_layer *layer, const struct store_identity *
 	return err;
 }
 
+static void map_file(struct sealed_layer *layer)
+{
+	void *map = mmap(NULL, layer->file_bytes, PROT_READ, MAP_SHARED, layer->fd, 0);
+
+	layer->map = map == MAP_FAILED ? NULL : map;
+}
+
 int sealed_layer_open(int dir_fd, uint64_t layer_id, const struct store_identity *store,
 		      struct block_cache *cache, struct sealed_layer **layer_out)
 {
@@ -87,17 +96,21 @@ int sealed_layer_open(int dir_fd, uint64_t layer_id, const struct store_identity
 		err = read_header(layer, store);
 	if (!err)
 		err = read_footer(layer, store);
-	if (err)
+	if (err) {
 		sealed_layer_close(layer);
-	else
-		*layer_out = layer;
-	return err;
+		return err;
+	}
+	map_file(layer);
+	*layer_out = layer;
+	return 0;
 }
 
 void sealed_layer_close(struct sealed_layer *layer)
 {
 	if (!layer)
 		return;
+	if (layer->map)
+		munmap((void *)(uintptr_t)layer->map, layer->file_bytes);
 	io_close(layer->fd);
 	free(layer);
 }
@@ -120,6 +133,11 @@ uint64_t sealed_layer_file_bytes(const struct sealed_layer *layer)
 int sealed_layer_fd(const struct sealed_layer *layer)
 {
 	return layer->fd;
+}
+
+const uint8_t *sealed_layer_map(const struct sealed_layer *layer)
+{
+	return layer->map;
 }
 
 /* 0: the filter says it may be here; 1: it is not; -errno. */

@@ -1,8 +1,10 @@
 /*
  * Sealed layer: read from its file, index and payloads alike.
  *
- * Held in memory: the descriptor and the footer. Index blocks come through the
- * block cache, payloads by pread: a file cut short gives an error, not SIGBUS.
+ * Held in memory: the descriptor, the footer, and a mapping of the file. Index
+ * blocks come through the block cache, small payloads by pread; whole pages are
+ * handed out where they lie in the mapping, which saves a copy of each
+ * (base/fault.h makes a file that was cut short an error).
  */
 #ifndef VARVE_LAYERS_SEALED_LAYER_H
 #define VARVE_LAYERS_SEALED_LAYER_H
@@ -36,5 +38,6 @@ int sealed_layer_each_name(struct sealed_layer *layer, uint64_t ino, uint64_t fr
 int sealed_layer_each_version(struct sealed_layer *layer, uint64_t ino, layer_version_fn *fn,
 			      void *context);
 int sealed_layer_fd(const struct sealed_layer *layer);
+const uint8_t *sealed_layer_map(const struct sealed_layer *layer);      /* NULL: not mapped */
 
 #endif

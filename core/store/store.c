@@ -206,7 +206,9 @@ static int mkfs_in(int dir_fd, const char *path, uint32_t page_size_bytes, struc
 static int mkfs_root(const char *path, const struct store_mkfs_options *options,
 		     struct report *report)
 {
-	struct store_options open_options = { .holder = "mkfs" };
+	/* The smallest layer: those that follow have the size the mount asks for. */
+	struct store_options open_options = { .holder = "mkfs",
+					      .layer_size_bytes = LAYER_SIZE_MIN };
 	struct store *store;
 	int err = store_open(path, &open_options, report, &store);
 	int close_err;

@@ -88,6 +88,20 @@ int tree_readlink(struct store *store, uint64_t ino, struct lsn at, char *target
 int tree_read(struct store *store, uint64_t ino, struct lsn at, uint64_t offset_bytes,
 	      void *buffer, size_t size_bytes, size_t *count_out);
 
+/*
+ * tree_read without a copy: @fn is called once with what was read, piece by
+ * piece, where it lies. The pieces are valid during the call, and are for a
+ * system call or for fault_guarded (base/fault.h): a file of the store that is cut
+ * short meanwhile would be SIGBUS. @scratch has room for tree_scratch_size bytes; pages
+ * that lie nowhere whole are put together there. Returns @fn's result if it was called;
+ * errors, before it is, as tree_read.
+ */
+struct iovec;
+typedef int tree_pieces_fn(void *context, const struct iovec *pieces, size_t count);
+size_t tree_scratch_size(const struct store *store, size_t size_bytes);
+int tree_read_pieces(struct store *store, uint64_t ino, struct lsn at, uint64_t offset_bytes,
+		     size_t size_bytes, void *scratch, tree_pieces_fn *fn, void *context);
+
 /* Owner and mode of something new. @mode holds the S_IFMT bits. */
 struct tree_new {
 	uint32_t mode, uid, gid, rdev;

@@ -5,15 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <time.h>
 
+#include "fault.h"
 #include "floors.h"
 #include "listing.h"
 #include "names.h"
 #include "past_attr.h"
 #include "store_internal.h"
 
-#define READ_PAGES_MAX 256u             /* pages found and loaded at a time */
+#define READ_PAGES_MAX 256u             /* pages found at a time */
 
 struct tree_time tree_now(int64_t *ns_out)
 {
@@ -246,128 +248,181 @@ static void drop_below_floors(const struct floors *floors, uint64_t first, uint3
 			versions[i].form = 0;
 }
 
+/* What the pages of holes are read from; one page of the largest size. */
+static const uint8_t zeros[STORE_PAGE_SIZE_MAX];
+
 /* One request, cut to the file's size. */
 struct read_request {
 	struct store *store;
 	const struct layer_guard *guard;
 	uint64_t ino;
 	struct lsn lsn;
-	const struct floors *floors;
-	uint8_t *bounce;                /* one page, once a part of one was needed */
+	struct floors floors;
+	uint64_t offset_bytes;
+	size_t size_bytes;
+	uint8_t *scratch;
+	struct iovec *pieces;           /* room for one a page */
+	size_t piece_count;
+	struct iovec few_pieces[8];     /* where @pieces points if they are enough */
 };
 
-/* Load part of one page. */
-static int read_part(struct read_request *request, const struct version *version,
-		     size_t from, size_t size_bytes, uint8_t *out)
+static uint64_t page_count(const struct store *store, uint64_t offset_bytes, size_t size_bytes)
 {
-	int err;
+	uint64_t page = store->page_size_bytes;
 
-	if (!request->bounce)
-		request->bounce = malloc(request->store->page_size_bytes);
-	if (!request->bounce)
-		return -ENOMEM;
-	err = engine_load_pages(request->guard, version, 1, request->store->page_size_bytes,
-				request->bounce);
-	if (!err)
-		memcpy(out, request->bounce + from, size_bytes);
-	return err;
+	return (offset_bytes + size_bytes + page - 1) / page - offset_bytes / page;
 }
 
-/* Read what lies in at most READ_PAGES_MAX pages: whole pages go to their place,
- * the parts of pages at either end through the bounce page. */
-static int read_run(struct read_request *request, uint64_t offset_bytes, uint8_t *out,
-		    size_t size_bytes)
+static void add_piece(struct read_request *request, const uint8_t *bytes, size_t size_bytes)
+{
+	struct iovec *last = &request->pieces[request->piece_count] - 1;
+
+	if (request->piece_count && (const uint8_t *)last->iov_base + last->iov_len == bytes)
+		last->iov_len += size_bytes;
+	else
+		request->pieces[request->piece_count++] =
+			(struct iovec){ (void *)(uintptr_t)bytes, size_bytes };
+}
+
+/* Find @count pages from @first on and add what the request wants of them. */
+static int read_pages(struct read_request *request, uint64_t first, uint32_t count)
 {
 	struct version versions[READ_PAGES_MAX];
-	size_t page = request->store->page_size_bytes;
-	uint64_t first = offset_bytes / page;
-	uint32_t count = (uint32_t)((offset_bytes + size_bytes - 1) / page - first + 1);
-	size_t from = offset_bytes % page;
-	uint32_t i = 0, whole;
+	size_t page_bytes = request->store->page_size_bytes;
+	uint64_t end = request->offset_bytes + request->size_bytes;
 	int err = engine_find_pages(request->guard, request->ino, first, count, request->lsn,
 				    versions);
 
-	if (err)
-		return err;
-	drop_below_floors(request->floors, first, count, versions);
-	if (from || size_bytes < page) {
-		size_t part = page - from < size_bytes ? page - from : size_bytes;
+	drop_below_floors(&request->floors, first, count, versions);
+	for (uint32_t i = 0; i < count && !err; i++) {
+		uint64_t at = (first + i) * page_bytes;
+		size_t from = at < request->offset_bytes ? request->offset_bytes - at : 0;
+		size_t to = end - at < page_bytes ? (size_t)(end - at) : page_bytes;
+		const uint8_t *page;
 
-		err = read_part(request, &versions[0], from, part, out);
-		out += part;
-		size_bytes -= part;
-		i = 1;
-	}
-	whole = (uint32_t)(size_bytes / page);
-	if (!err && whole) {
-		err = engine_load_pages(request->guard, versions + i, whole, page, out);
-		out += whole * page;
-		size_bytes -= whole * page;
-	}
-	if (!err && size_bytes)
-		err = read_part(request, &versions[i + whole], 0, size_bytes, out);
-	return err;
-}
-
-static int read_all(struct read_request *request, uint64_t offset_bytes, uint8_t *out,
-		    size_t size_bytes)
-{
-	size_t page = request->store->page_size_bytes;
-	int err = 0;
-
-	while (size_bytes && !err) {
-		size_t room = READ_PAGES_MAX * page - offset_bytes % page;
-		size_t here = size_bytes < room ? size_bytes : room;
-
-		err = read_run(request, offset_bytes, out, here);
-		offset_bytes += here;
-		out += here;
-		size_bytes -= here;
+		err = engine_page(request->guard, &versions[i], page_bytes, request->scratch,
+				  &page);
+		if (page == request->scratch)
+			request->scratch += page_bytes;
+		if (!err)
+			add_piece(request, (page ? page : zeros) + from, to - from);
 	}
 	return err;
 }
 
 /* The guard is held. */
-static int read_guarded(struct read_request *request, const struct attr *attr,
-			uint64_t offset_bytes, void *buffer, size_t size_bytes)
+static int read_guarded(struct read_request *request, const struct attr *attr)
 {
-	struct floors floors = { NULL, 0, 0 };
+	uint64_t first = request->offset_bytes / request->store->page_size_bytes;
+	uint64_t count = page_count(request->store, request->offset_bytes, request->size_bytes);
 	int err = 0;
 
 	if (attr->flags & ATTR_HAS_FLOORS)
-		err = floors_load(request->guard, request->ino, request->lsn, &floors);
-	request->floors = &floors;
-	if (!err)
-		err = read_all(request, offset_bytes, buffer, size_bytes);
-	floors_free(&floors);
-	free(request->bounce);
+		err = floors_load(request->guard, request->ino, request->lsn, &request->floors);
+	while (count && !err) {
+		uint32_t here = count < READ_PAGES_MAX ? (uint32_t)count : READ_PAGES_MAX;
+
+		err = read_pages(request, first, here);
+		first += here;
+		count -= here;
+	}
+	floors_free(&request->floors);
 	return err;
+}
+
+size_t tree_scratch_size(const struct store *store, size_t size_bytes)
+{
+	/* A request may begin and end within a page. */
+	return (size_bytes / store->page_size_bytes + 2) * store->page_size_bytes;
+}
+
+/* The guard is held, the request lies within the file. */
+static int read_and_hand_out(struct read_request *request, const struct attr *attr,
+			     tree_pieces_fn *fn, void *context)
+{
+	uint64_t count = page_count(request->store, request->offset_bytes, request->size_bytes);
+	int err;
+
+	request->pieces = request->few_pieces;
+	if (count > sizeof(request->few_pieces) / sizeof(request->few_pieces[0]))
+		request->pieces = malloc(count * sizeof(*request->pieces));
+	if (!request->pieces)
+		return -ENOMEM;
+	err = read_guarded(request, attr);
+	if (!err)
+		err = fn(context, request->pieces, request->piece_count);
+	if (request->pieces != request->few_pieces)
+		free(request->pieces);
+	return err;
+}
+
+int tree_read_pieces(struct store *store, uint64_t ino, struct lsn at, uint64_t offset_bytes,
+		     size_t size_bytes, void *scratch, tree_pieces_fn *fn, void *context)
+{
+	struct read_request request = { .store = store, .ino = ino, .offset_bytes = offset_bytes,
+					.size_bytes = size_bytes, .scratch = scratch };
+	struct layer_guard guard;
+	struct attr attr;
+	int err = attr_guarded(store, &guard, ino, at, &attr, &request.lsn);
+
+	if (err)
+		return err;
+	request.guard = &guard;
+	if (S_ISDIR(attr.shown.mode)) {
+		err = -EISDIR;
+	} else if (offset_bytes >= attr.shown.size_bytes || !size_bytes) {
+		err = fn(context, NULL, 0);
+	} else {
+		if (size_bytes > attr.shown.size_bytes - offset_bytes)
+			request.size_bytes = (size_t)(attr.shown.size_bytes - offset_bytes);
+		err = read_and_hand_out(&request, &attr, fn, context);
+	}
+	layer_guard_drop(&guard);
+	return err;
+}
+
+struct copy_out {
+	const struct iovec *pieces;
+	size_t piece_count;
+	uint8_t *at;
+	size_t done_bytes;
+};
+
+static int copy_pieces(void *context)
+{
+	struct copy_out *copy = context;
+
+	for (size_t i = 0; i < copy->piece_count; i++) {
+		memcpy(copy->at + copy->done_bytes, copy->pieces[i].iov_base,
+		       copy->pieces[i].iov_len);
+		copy->done_bytes += copy->pieces[i].iov_len;
+	}
+	return 0;
+}
+
+static int copy_out(void *context, const struct iovec *pieces, size_t count)
+{
+	struct copy_out *copy = context;
+
+	copy->pieces = pieces;
+	copy->piece_count = count;
+	return fault_guarded(copy_pieces, copy);
 }
 
 int tree_read(struct store *store, uint64_t ino, struct lsn at, uint64_t offset_bytes,
 	      void *buffer, size_t size_bytes, size_t *count_out)
 {
-	struct layer_guard guard;
-	struct read_request request;
-	struct attr attr;
-	struct lsn lsn;
+	struct copy_out copy = { .at = buffer };
+	void *scratch = malloc(tree_scratch_size(store, size_bytes));
 	int err;
 
 	*count_out = 0;
-	err = attr_guarded(store, &guard, ino, at, &attr, &lsn);
-	if (err)
-		return err;
-	if (S_ISDIR(attr.shown.mode)) {
-		err = -EISDIR;
-	} else if (offset_bytes < attr.shown.size_bytes && size_bytes) {
-		if (size_bytes > attr.shown.size_bytes - offset_bytes)
-			size_bytes = (size_t)(attr.shown.size_bytes - offset_bytes);
-		request = (struct read_request){ store, &guard, ino, lsn, NULL, NULL };
-		err = read_guarded(&request, &attr, offset_bytes, buffer, size_bytes);
-		if (!err)
-			*count_out = size_bytes;
-	}
-	layer_guard_drop(&guard);
+	if (!scratch)
+		return -ENOMEM;
+	err = tree_read_pieces(store, ino, at, offset_bytes, size_bytes, scratch, copy_out, &copy);
+	if (!err)
+		*count_out = copy.done_bytes;
+	free(scratch);
 	return err;
 }
 
