@@ -60,8 +60,8 @@ struct version_index {
 };
 
 /* Address space only; pages come as they are touched. Huge ones where there are
- * any: each lookup would miss the TLB in each pool (measured by varve-bench
- * lookup: a third of the time of a lookup at a random LSN). */
+ * any, to miss the TLB less: a lookup goes to each pool. (What that saves is not
+ * settled: the machine was too busy to tell it from noise.) */
 static void *pool_reserve(size_t size_bytes)
 {
 	void *pool = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE,

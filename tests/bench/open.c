@@ -42,6 +42,9 @@ static int fill_and_die(struct open_bench *open_bench)
 {
 	int err = store_fixture_open(&open_bench->store, open_bench->bench, LAYER_BYTES);
 
+	/* The layer that mkfs made is of the usual size; the next is of ours. */
+	if (!err)
+		err = store_freeze(open_bench->store.store);
 	if (!err)
 		err = store_fixture_fill(&open_bench->store, open_bench->bench,
 					 open_bench->held_bytes, CALL_BYTES);
@@ -73,29 +76,42 @@ static int is_layer(const struct dirent *entry)
 	return layer_name_parse(entry->d_name, &layer_id) == 0;
 }
 
-/* Keep a descriptor of the open layer: in a fresh store the first there is. */
+/* Keep a descriptor of layer file @path if it is large enough to be the open one.
+ * 0; 1: it is not; -errno. */
+static int layer_try(struct open_bench *open_bench, const char *path)
+{
+	struct stat stat_buffer;
+
+	open_bench->layer_fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (open_bench->layer_fd < 0 || fstat(open_bench->layer_fd, &stat_buffer) < 0)
+		return -errno;
+	if ((uint64_t)stat_buffer.st_size >= open_bench->held_bytes)
+		return 0;
+	close(open_bench->layer_fd);
+	open_bench->layer_fd = -1;
+	return 1;
+}
+
+/* Keep a descriptor of the open layer: sealed ones before it are small, and a
+ * spare comes behind it. */
 static int layer_keep(struct open_bench *open_bench)
 {
 	char dir[PATH_MAX + 16], path[PATH_MAX + 300];
 	struct dirent **entries = NULL;
-	struct stat stat_buffer;
-	int count;
+	int count, err = 1;
 
 	snprintf(dir, sizeof(dir), "%s/layers", open_bench->store.path);
 	count = scandir(dir, &entries, is_layer, alphasort);
 	if (count < 0)
 		return -errno;
-	if (count > 0)
-		snprintf(path, sizeof(path), "%s/%s", dir, entries[0]->d_name);
-	for (int i = 0; i < count; i++)
+	for (int i = 0; i < count; i++) {
+		snprintf(path, sizeof(path), "%s/%s", dir, entries[i]->d_name);
+		if (err > 0)
+			err = layer_try(open_bench, path);
 		free(entries[i]);
+	}
 	free(entries);
-	if (count == 0)
-		return -ENOENT;
-	open_bench->layer_fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (open_bench->layer_fd < 0 || fstat(open_bench->layer_fd, &stat_buffer) < 0)
-		return -errno;
-	return (uint64_t)stat_buffer.st_size >= open_bench->held_bytes ? 0 : -EIO;
+	return err > 0 ? -ENOENT : err;
 }
 
 static int round_end(struct open_bench *open_bench)

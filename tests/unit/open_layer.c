@@ -120,18 +120,53 @@ static void recovery_finds_all_that_was_published(void **state)
 	test_layer_compare(test, &test->open->base, 2000);
 }
 
-static void a_lease_that_was_not_published_is_not_history(void **state)
+/* Nobody was told of it: it may be there, but whole, or not at all. */
+static void a_lease_that_was_not_published_is_there_whole_or_not_at_all(void **state)
 {
 	struct test_layer *test = *state;
 	struct batch_entry entry = { .key = key_make(20, KEY_ATTR, 0), .form = VERSION_IMAGE,
-				     .head_bytes = 5 };
+				     .head_bytes = 5, .head = "whole" };
 	struct open_layer_recovery recovery;
+	struct version found;
 	struct lease lease;
+	uint8_t scratch[8];
+	const uint8_t *payload;
 
 	test_layer_append_many(test, 10);
 	struct lsn end = open_layer_end(test->open);
 	assert_ok(open_layer_lease(test->open, batch_size(&entry, 1), 1, 5, &lease));
 	lease_fill(&lease, &entry, 1, end);
+	recover(test, &recovery);
+	if (open_layer_end(test->open).value != end.value) {
+		assert_int_equal(open_layer_end(test->open).value, lease.lsn.value);
+		assert_ok(layer_find(&test->open->base, entry.key, lease.lsn, &found));
+		assert_int_equal(found.lsn.value, lease.lsn.value);
+		assert_ok(version_load(&found, scratch, &payload));
+		assert_memory_equal(payload, "whole", 5);
+	}
+	for (size_t i = 0; i < test->version_count; i++) {
+		assert_ok(layer_find(&test->open->base, test->versions[i].key,
+				     test->versions[i].lsn, &found));
+		test_version_check(&found, &test->versions[i]);
+	}
+}
+
+static void a_filled_lease_behind_an_unfilled_one_is_not_history(void **state)
+{
+	struct test_layer *test = *state;
+	struct batch_entry entries[2] = {
+		{ .key = key_make(20, KEY_ATTR, 0), .form = VERSION_IMAGE, .head_bytes = 5 },
+		{ .key = key_make(21, KEY_ATTR, 0), .form = VERSION_IMAGE, .head_bytes = 5 },
+	};
+	struct open_layer_recovery recovery;
+	struct lease leases[2];
+
+	test_layer_append_many(test, 10);
+	struct lsn end = open_layer_end(test->open);
+	for (unsigned i = 0; i < 2; i++)
+		assert_ok(open_layer_lease(test->open, batch_size(&entries[i], 1), 1, 5,
+					   &leases[i]));
+	lease_fill(&leases[1], &entries[1], 1, end);
 	recover(test, &recovery);
 	assert_int_equal(open_layer_end(test->open).value, end.value);
 	test_layer_compare(test, &test->open->base, 500);
@@ -213,7 +248,8 @@ int main(void)
 		layer_test(leases_are_filled_in_any_order_and_published_in_theirs),
 		layer_test(a_full_layer_says_so_and_can_still_be_sealed),
 		layer_test(recovery_finds_all_that_was_published),
-		layer_test(a_lease_that_was_not_published_is_not_history),
+		layer_test(a_lease_that_was_not_published_is_there_whole_or_not_at_all),
+		layer_test(a_filled_lease_behind_an_unfilled_one_is_not_history),
 		layer_test(a_flipped_byte_ends_the_history_before_it),
 		layer_test(a_layer_behind_another_history_counts_as_a_spare),
 		layer_test(a_layer_of_another_store_is_refused),
