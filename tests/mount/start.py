@@ -72,7 +72,7 @@ class Start(harness.ServerCase):
         done = self.start("--help", HOME=str(home), XDG_DATA_HOME="")
         self.assertEqual(done.returncode, 0)
         self.assertIn(f"{home}/.local/share/varve/store", done.stdout)
-        self.assertIn(f"{home}/varve", done.stdout)
+        self.assertIn(f"{home}/mnt/varve", done.stdout)
 
     def test_what_is_in_the_way_is_told(self):
         m = self.unmounted()
