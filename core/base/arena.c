@@ -88,6 +88,16 @@ int arena_clear_tail(struct arena *arena, uint64_t tail_bytes)
 	return err;
 }
 
+void arena_unmap_range(struct arena *arena, uint64_t from_bytes, uint64_t to_bytes)
+{
+	from_bytes -= from_bytes % ARENA_MIN_BYTES;
+	if (from_bytes < to_bytes)
+		(void)madvise(arena->base + from_bytes, to_bytes - from_bytes, MADV_DONTNEED);
+}
+
+/* From so much on, unmapping before the sync is cheaper than not. */
+#define UNMAP_BYTES_MIN (32u << 10)
+
 int arena_flush(struct arena *arena, uint64_t tail_bytes)
 {
 	uint64_t flushed = atomic_load_explicit(&arena->flushed_bytes, memory_order_relaxed);
@@ -96,6 +106,8 @@ int arena_flush(struct arena *arena, uint64_t tail_bytes)
 	assert(tail_bytes <= arena->capacity_bytes);
 	if (tail_bytes <= flushed)
 		return 0;
+	if (tail_bytes - flushed >= UNMAP_BYTES_MIN)
+		arena_unmap_range(arena, flushed, tail_bytes);
 	/* Everything else in the file is clean, so syncing the file writes
 	 * exactly the dirty tail; and the extents it fills, which msync of the
 	 * range would leave to the journal all the same. */

@@ -65,6 +65,14 @@ static inline void arena_account(struct arena *arena, enum arena_purpose purpose
 	atomic_fetch_add_explicit(&arena->held_bytes[purpose], bytes, memory_order_relaxed);
 }
 
+/*
+ * Take what is stored in [@from_bytes, @to_bytes) out of this process's page tables; it
+ * stays in the kernel's page cache, dirty if it was, and in the mapping. Before a
+ * sync this costs one shot at the processors' TLBs, where the sync itself would
+ * write-protect page by page, with a shot for each.
+ */
+void arena_unmap_range(struct arena *arena, uint64_t from_bytes, uint64_t to_bytes);
+
 void arena_close(struct arena *arena);
 
 #endif

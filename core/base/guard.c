@@ -1,5 +1,6 @@
 #include "guard.h"
 
+#include <pthread.h>
 #include <urcu-bp.h>
 
 #if defined(__has_feature)
@@ -40,8 +41,36 @@ static void guard_run(struct rcu_head *head)
 	garbage->free_fn(garbage);
 }
 
+/* liburcu frees from a thread of its own, which a child does not inherit: it must
+ * be told of the fork to start another, or the child's guard_barrier never ends. */
+static void before_fork(void)
+{
+	call_rcu_before_fork();
+	urcu_bp_before_fork();
+}
+
+static void after_fork_in_parent(void)
+{
+	urcu_bp_after_fork_parent();
+	call_rcu_after_fork_parent();
+}
+
+static void after_fork_in_child(void)
+{
+	urcu_bp_after_fork_child();
+	call_rcu_after_fork_child();
+}
+
+static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
+
+static void watch_forks(void)
+{
+	pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
+
 void guard_free_later(struct guard_garbage *garbage, guard_free_fn *free_fn)
 {
+	pthread_once(&fork_once, watch_forks);
 	garbage->free_fn = free_fn;
 	GUARD_HAPPENS_BEFORE();
 	call_rcu((struct rcu_head *)garbage->opaque, guard_run);

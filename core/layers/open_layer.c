@@ -740,8 +740,10 @@ int open_layer_seal(struct open_layer *layer, struct layer_footer *footer_out)
 	/* Nothing reads or writes the mapping beyond: readers stay in the log. */
 	if (!err)
 		err = io_truncate(layer->arena.fd, file_bytes);
-	if (!err)
+	if (!err) {
+		arena_unmap_range(&layer->arena, 0, index_at);
 		err = io_sync(layer->arena.fd);
+	}
 	free(builder.blocks);
 	return err;
 }
