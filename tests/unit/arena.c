@@ -4,35 +4,7 @@
 #include <unistd.h>
 
 #include "arena.h"
-#include "test_support.h"
-
-struct place {
-	char dir[PATH_MAX], path[PATH_MAX];
-	int dir_fd;
-};
-
-static int setup(void **state)
-{
-	struct place *place = calloc(1, sizeof(*place));
-
-	assert_non_null(place);
-	dir_make_temporary(place->dir);
-	path_join(place->path, place->dir, "arena");
-	place->dir_fd = open(place->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	must(place->dir_fd >= 0, "open", place->dir);
-	*state = place;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct place *place = *state;
-
-	close(place->dir_fd);
-	dir_remove(place->dir);
-	free(place);
-	return 0;
-}
+#include "test_place.h"
 
 static void its_room_is_reserved_on_disk(void **state)
 {
@@ -40,7 +12,7 @@ static void its_room_is_reserved_on_disk(void **state)
 	struct arena arena;
 	struct stat st;
 
-	assert_ok(arena_create(&arena, place->dir_fd, "arena", 1 * MIB));
+	assert_ok(arena_create(&arena, place->dir_fd, PLACE_FILE, 1 * MIB));
 	must(!stat(place->path, &st), "stat", place->path);
 	assert_int_equal(st.st_size, 1 * MIB);
 	assert_true((uint64_t)st.st_blocks * 512 >= 1 * MIB);
@@ -56,7 +28,7 @@ static void no_room_is_no_arena_and_leaves_no_file(void **state)
 	struct arena arena;
 
 	/* More than any disk of this decade. */
-	int err = arena_create(&arena, place->dir_fd, "arena", UINT64_C(1) << 50);
+	int err = arena_create(&arena, place->dir_fd, PLACE_FILE, UINT64_C(1) << 50);
 	assert_true(err == -ENOSPC || err == -EFBIG || err == -ENOMEM);
 	assert_int_equal(access(place->path, F_OK), -1);
 }
@@ -66,10 +38,10 @@ static void what_is_stored_is_in_the_file_at_once(void **state)
 	struct place *place = *state;
 	struct arena arena, again;
 
-	assert_ok(arena_create(&arena, place->dir_fd, "arena", 64 * KIB));
+	assert_ok(arena_create(&arena, place->dir_fd, PLACE_FILE, 64 * KIB));
 	seed_fill(1, arena.base + 5000, 20000);
 	/* Opened beside, as after the death of the process. */
-	assert_ok(arena_open(&again, place->dir_fd, "arena", false));
+	assert_ok(arena_open(&again, place->dir_fd, PLACE_FILE, false));
 	assert_int_equal(again.capacity_bytes, 64 * KIB);
 	assert_memory_equal(again.base, arena.base, 64 * KIB);
 	arena_close(&again);
@@ -81,7 +53,7 @@ static void flushes_go_forward(void **state)
 	struct place *place = *state;
 	struct arena arena;
 
-	assert_ok(arena_create(&arena, place->dir_fd, "arena", 64 * KIB));
+	assert_ok(arena_create(&arena, place->dir_fd, PLACE_FILE, 64 * KIB));
 	assert_int_equal(atomic_load(&arena.flushed_bytes), 0);
 	for (uint64_t tail = 100; tail <= 64 * KIB; tail += 7777) {
 		memset(arena.base + tail - 100, 1, 100);
@@ -101,7 +73,7 @@ static void a_cleared_tail_is_zeros_and_still_reserved(void **state)
 	static const uint64_t tails[] = { 60000, 8192, 8191, 4097, 1, 0 };
 	uint8_t expected[64 * 1024];
 
-	assert_ok(arena_create(&arena, place->dir_fd, "arena", 64 * KIB));
+	assert_ok(arena_create(&arena, place->dir_fd, PLACE_FILE, 64 * KIB));
 	seed_fill(2, arena.base, 64 * KIB);
 	memcpy(expected, arena.base, sizeof(expected));
 	for (unsigned i = 0; i < array_size(tails); i++) {
@@ -120,12 +92,12 @@ static void odd_files_are_refused(void **state)
 	static const off_t sizes[] = { 0, 1, 4095, 4097 };
 	struct arena arena;
 
-	assert_err(arena_open(&arena, place->dir_fd, "arena", true), -ENOENT);
+	assert_err(arena_open(&arena, place->dir_fd, PLACE_FILE, true), -ENOENT);
 	int fd = open(place->path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 	must(fd >= 0, "open", place->path);
 	for (unsigned i = 0; i < array_size(sizes); i++) {
 		must(!ftruncate(fd, sizes[i]), "truncate", place->path);
-		assert_err(arena_open(&arena, place->dir_fd, "arena", true), -EUCLEAN);
+		assert_err(arena_open(&arena, place->dir_fd, PLACE_FILE, true), -EUCLEAN);
 	}
 	close(fd);
 }
@@ -135,7 +107,7 @@ static void it_accounts_for_what_it_holds(void **state)
 	struct place *place = *state;
 	struct arena arena;
 
-	assert_ok(arena_create(&arena, place->dir_fd, "arena", 64 * KIB));
+	assert_ok(arena_create(&arena, place->dir_fd, PLACE_FILE, 64 * KIB));
 	arena_account(&arena, ARENA_PATCH, 10);
 	arena_account(&arena, ARENA_IMAGE, 4096);
 	arena_account(&arena, ARENA_PATCH, 20);
@@ -144,8 +116,6 @@ static void it_accounts_for_what_it_holds(void **state)
 	assert_int_equal(atomic_load(&arena.held_bytes[ARENA_NAME]), 0);
 	arena_close(&arena);
 }
-
-#define place_test(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
 {

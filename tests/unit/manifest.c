@@ -3,33 +3,11 @@
 #include <unistd.h>
 
 #include "manifest.h"
-#include "test_support.h"
-
-struct place {
-	char dir[PATH_MAX], path[PATH_MAX];
-	int dir_fd;
-};
+#include "test_place.h"
 
 static int setup(void **state)
 {
-	struct place *place = calloc(1, sizeof(*place));
-
-	assert_non_null(place);
-	dir_make_temporary(place->dir);
-	path_join(place->path, place->dir, MANIFEST_NAME);
-	place->dir_fd = open(place->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	must(place->dir_fd >= 0, "open", place->dir);
-	*state = place;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct place *place = *state;
-
-	close(place->dir_fd);
-	dir_remove(place->dir);
-	free(place);
+	*state = place_new(MANIFEST_NAME);
 	return 0;
 }
 
@@ -252,19 +230,19 @@ static void what_is_no_manifest_is_told_apart(void **state)
 	assert_refused(place, -EMEDIUMTYPE);
 }
 
-#define place_test(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define manifest_test(test) cmocka_unit_test_setup_teardown(test, setup, teardown_place)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		place_test(a_new_manifest_is_empty_and_knows_its_store),
-		place_test(what_was_said_is_read_back),
-		place_test(layers_are_listed_by_id),
-		place_test(reading_changes_nothing),
-		place_test(outdated_records_are_dropped),
-		place_test(a_torn_last_record_is_ignored_and_replaced),
-		place_test(damage_that_is_no_torn_end_is_refused),
-		place_test(what_is_no_manifest_is_told_apart),
+		manifest_test(a_new_manifest_is_empty_and_knows_its_store),
+		manifest_test(what_was_said_is_read_back),
+		manifest_test(layers_are_listed_by_id),
+		manifest_test(reading_changes_nothing),
+		manifest_test(outdated_records_are_dropped),
+		manifest_test(a_torn_last_record_is_ignored_and_replaced),
+		manifest_test(damage_that_is_no_torn_end_is_refused),
+		manifest_test(what_is_no_manifest_is_told_apart),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
