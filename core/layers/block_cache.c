@@ -59,7 +59,7 @@ static uint32_t power_of_two_above(uint64_t count)
 int block_cache_create(uint64_t budget_bytes, struct block_cache **cache_out)
 {
 	struct block_cache *cache = calloc(1, sizeof(*cache));
-	uint64_t slots = budget_bytes / SHARD_COUNT / LAYER_BLOCK_BYTES;
+	uint64_t slots = budget_bytes / SHARD_COUNT / sizeof(struct cached_block);
 
 	*cache_out = NULL;
 	if (!cache)
@@ -167,7 +167,8 @@ static int block_load(const struct store_identity *store, uint64_t layer_id, int
 		return -ENOMEM;
 	block->layer_id = layer_id;
 	block->number = number;
-	atomic_init(&block->used, true);
+	/* Not yet: what is looked at once goes before what is looked at again. */
+	atomic_init(&block->used, false);
 	err = io_read(fd, block->bytes, LAYER_BLOCK_BYTES, (uint64_t)number * LAYER_BLOCK_BYTES);
 	if (!err && !layer_block_good(block->bytes, store, layer_id, number))
 		err = -EBADMSG;
@@ -216,10 +217,10 @@ int block_cache_get(struct block_cache *cache, const struct store_identity *stor
 		if (err)
 			return err;
 		block = shard_insert(cache, shard, loaded, hash);
-	}
-	/* Stored only if it changes something: the line stays shared. */
-	if (!atomic_load_explicit(&block->used, memory_order_relaxed))
+	} else if (!atomic_load_explicit(&block->used, memory_order_relaxed)) {
+		/* Stored only if it changes something: the line stays shared. */
 		atomic_store_explicit(&block->used, true, memory_order_relaxed);
+	}
 	*bytes_out = block->bytes;
 	return 0;
 }
