@@ -239,8 +239,8 @@ static int find_oldest(struct engine *engine)
 {
 	const struct layer_map *map = atomic_load(&engine->maps.current);
 	uint8_t header[BATCH_HEADER_BYTES];
-	struct get_cursor c = get_cursor(header, sizeof(header));
 	char name[LAYER_NAME_BYTES];
+	struct get_cursor c;
 	int fd, err;
 
 	if (atomic_load(&engine->newest) == 0)
@@ -250,9 +250,12 @@ static int find_oldest(struct engine *engine)
 	if (!err)
 		err = io_read(fd, header, sizeof(header), LAYER_HEADER_BYTES);
 	io_close(fd);
+	if (err)
+		return err;
+	c = get_cursor(header, sizeof(header));
 	get_u64(&c);
 	atomic_store(&engine->oldest, map->layers[0]->start.value + get_u32(&c));
-	return err;
+	return 0;
 }
 
 /* What lies beyond the end is cut before anything is written there. */
