@@ -16,6 +16,7 @@
 
 struct block_cache;
 
+/* However small the budget, 256 blocks are held. -ENOMEM. */
 int block_cache_create(uint64_t budget_bytes, struct block_cache **cache_out);
 void block_cache_free(struct block_cache *cache);       /* NULL is ignored; no guard is held */
 
