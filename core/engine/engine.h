@@ -64,7 +64,7 @@ int engine_commit(struct engine *engine, struct batch_entry *entries, size_t cou
 /* Make everything up to now durable. 0 and *lsn_out; -errno. */
 int engine_sync(struct engine *engine, struct lsn *lsn_out);
 
-/* Freeze the open layer, if it holds anything, and wait until it is sealed. */
+/* Freeze the open layer, if it holds anything, and wait until it is sealed. 0; -EROFS; -errno. */
 int engine_freeze(struct engine *engine);
 
 /* ---- reading: under a guard ---- */

@@ -213,9 +213,16 @@ void *background_main(void *context)
 	struct engine *engine = context;
 
 	pthread_mutex_lock(&engine->commit_lock);
-	while (!engine->stopping)
-		if (atomic_load(&engine->failed) || !background_step(engine))
+	while (!engine->stopping) {
+		if (atomic_load(&engine->failed)) {
+			/* Who waits for a layer to be sealed learns that none will be. */
+			pthread_cond_broadcast(&engine->turn);
+			pthread_cond_broadcast(&engine->sealed);
 			wait_for_work(engine);
+		} else if (!background_step(engine)) {
+			wait_for_work(engine);
+		}
+	}
 	pthread_mutex_unlock(&engine->commit_lock);
 	return NULL;
 }
@@ -226,7 +233,7 @@ int engine_freeze(struct engine *engine)
 	int err = 0;
 
 	pthread_mutex_lock(&engine->commit_lock);
-	if (engine->options.read_only) {
+	if (engine->options.read_only || atomic_load(&engine->failed)) {
 		pthread_mutex_unlock(&engine->commit_lock);
 		return -EROFS;
 	}
