@@ -1,8 +1,10 @@
 #include "machine.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -188,4 +190,52 @@ struct machine_io machine_io_since(const struct machine_io *before, const struct
 		.disk_written_bytes = after->disk_written_bytes - before->disk_written_bytes,
 		.disk_flushes = after->disk_flushes - before->disk_flushes,
 	};
+}
+
+void machine_memory_warm(uint64_t size_bytes)
+{
+	size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE);
+	volatile uint8_t *bytes = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE,
+				       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (bytes == MAP_FAILED)
+		return;
+	madvise((void *)bytes, size_bytes, MADV_HUGEPAGE);
+	for (uint64_t at = 0; at < size_bytes; at += page_bytes)
+		bytes[at] = 1;
+	munmap((void *)bytes, size_bytes);
+}
+
+/* Free memory is reported in blocks of this order and above; MAX_PAGE_ORDER is 10
+ * on every machine that varve runs on, so 11 means never. */
+#define REPORTING_ORDER_PATH "/sys/module/page_reporting/parameters/page_reporting_order"
+#define REPORTING_ORDER_NEVER 11u
+
+static int reporting_order_swap(unsigned order, unsigned *before_out)
+{
+	FILE *file = fopen(REPORTING_ORDER_PATH, "r+e");
+	int err = 0;
+
+	if (!file)
+		return errno == ENOENT ? 1 : -errno;
+	if (fscanf(file, "%u", before_out) != 1)
+		err = -EIO;
+	rewind(file);
+	if (!err && fprintf(file, "%u\n", order) < 0)
+		err = -EIO;
+	if (fclose(file) == EOF && !err)
+		err = -errno;
+	return err;
+}
+
+int machine_memory_hold(bool hold, uint64_t size_bytes)
+{
+	static unsigned order_before = REPORTING_ORDER_NEVER;
+	unsigned ignored;
+	int err = reporting_order_swap(hold ? REPORTING_ORDER_NEVER : order_before,
+				       hold ? &order_before : &ignored);
+
+	if (!err && hold)
+		machine_memory_warm(size_bytes);
+	return err;
 }

@@ -8,6 +8,7 @@
 #ifndef VARVE_BENCH_MACHINE_H
 #define VARVE_BENCH_MACHINE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,5 +38,18 @@ struct machine_io {
 /* @path: any file on the disk meant. What can't be read stays 0. */
 void machine_io_get(const char *path, struct machine_io *io_out);
 struct machine_io machine_io_since(const struct machine_io *before, const struct machine_io *after);
+
+/*
+ * A virtual machine may hand its free pages back to its host at once (free page
+ * reporting) and get each again by a fault that costs several times what is
+ * measured. Whoever takes fresh pages in a sample is then measured by the host.
+ *
+ * machine_memory_hold stops that for the whole machine, until it is called again with false,
+ * and has the host back @size_bytes first. 0: held; 1: this machine's memory is its
+ * own; -errno (only root may).
+ * machine_memory_warm only has it back @size_bytes that are free now, best effort.
+ */
+int machine_memory_hold(bool hold, uint64_t size_bytes);
+void machine_memory_warm(uint64_t size_bytes);
 
 #endif

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "bench.h"
+#include "machine.h"
 #include "workdir.h"
 
 static const struct bench_subject *const subjects[] = {
@@ -31,13 +32,16 @@ struct arguments {
 	const struct bench_subject *chosen[SUBJECT_COUNT];
 	size_t chosen_count;
 	struct workdir workdir;
-	bool strict;
+	bool strict, hold_memory;
 };
+
+#define HOLD_BYTES (8ull << 30)         /* more than any subject has in memory at a time */
 
 enum {
 	OPTION_STRICT = 256,
 	OPTION_LIST,
 	OPTION_VARVE,
+	OPTION_HOLD_MEMORY,
 };
 
 static const struct argp_option options[] = {
@@ -48,6 +52,9 @@ static const struct argp_option options[] = {
 	{ "rounds", 'r', "N", 0, "Sample every contender N times", 0 },
 	{ "only", 'o', "TEXT", 0, "Only claims that hold TEXT, as in --only 'random 8 KiB read'", 0 },
 	{ "strict", OPTION_STRICT, NULL, 0, "Exit with 1 if a target is missed", 0 },
+	{ "hold-memory", OPTION_HOLD_MEMORY, NULL, 0,
+	  "Keep the machine's free memory from going back to its host meanwhile (root; for virtual machines)",
+	  0 },
 	{ "list", OPTION_LIST, NULL, 0, "List the benches and exit", 0 },
 #ifdef BENCH_MOUNT
 	{ "varve", OPTION_VARVE, "PROGRAM", 0, "The varve command to mount with (default: beside this program)",
@@ -105,6 +112,9 @@ static error_t option_parse(int key, char *argument, struct argp_state *state)
 		return 0;
 	case OPTION_STRICT:
 		arguments->strict = true;
+		return 0;
+	case OPTION_HOLD_MEMORY:
+		arguments->hold_memory = true;
 		return 0;
 	case OPTION_LIST:
 		subjects_list();
@@ -165,6 +175,15 @@ static int subjects_run(void *context)
 	return status;
 }
 
+static void memory_hold(bool hold)
+{
+	int err = machine_memory_hold(hold, HOLD_BYTES);
+
+	if (err < 0)
+		fprintf(stderr, "varve-bench: warning: --hold-memory: %s; figures of writes may be the host's\n",
+			strerror(-err));
+}
+
 /* The directory this program lies in. */
 static void program_dir(char *dir, size_t size_bytes)
 {
@@ -207,9 +226,13 @@ int main(int argc, char **argv)
 		arguments.chosen_count = SUBJECT_COUNT;
 	}
 	memory_disk_warn(arguments.dir);
+	if (arguments.hold_memory)
+		memory_hold(true);
 	status = workdir_make(&arguments.workdir, arguments.dir);
 	if (status == 0)
 		status = workdir_guard(&arguments.workdir, subjects_run, &arguments);
+	if (arguments.hold_memory)
+		memory_hold(false);
 	if (status < 0) {
 		fprintf(stderr, "varve-bench: %s: %s; name a directory that can be written with --dir\n",
 			arguments.dir, strerror(-status));

@@ -1,6 +1,6 @@
 /*
  * Through the mount: varve against a null filesystem (nullfs.h), on the same
- * requests, one after the other in every round.
+ * requests, one after the other in every round; writes beside one that keeps them.
  *
  * What is measured is what varve adds to FUSE, so the kernel's page cache must
  * not answer for either: before every sample the file's pages are dropped, and
@@ -31,6 +31,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "machine.h"
 #include "nullfs.h"
 
 #define BLOCK_BYTES 8192u
@@ -39,6 +40,7 @@
 #define NOISE_BYTES (64u << 10)         /* a write begins anywhere in so much more than it needs */
 #define MOUNT_TIMEOUT_MS 10000
 #define POLL_MS 10
+#define WARM_FILES 3u           /* memory made ready for a sample, in files */
 #define TARGET 0.8              /* of the null filesystem */
 
 /* A mounted filesystem with the file under test in it. */
@@ -56,6 +58,7 @@ struct mount_bench {
 	uint64_t file_bytes;
 	char store[PATH_MAX];
 	struct server varve, null;
+	struct server kept;             /* the null filesystem with a log */
 	struct server past;             /* varve's file as it was; shares varve's mount */
 	uint32_t *order;                /* the blocks, in a random order */
 	uint32_t block_count;
@@ -234,6 +237,8 @@ static int access_time(const struct access *access, int fd, uint32_t generation,
 
 	if (err)
 		return err;
+	/* For the kernel's pages of the file, and of whatever it is kept in. */
+	machine_memory_warm(WARM_FILES * access->mount->file_bytes);
 	start = clock_ns();
 	err = passes_run(access, fd, generation);
 	elapsed = clock_ns() - start;
@@ -275,16 +280,19 @@ static int access_measure(struct mount_bench *mount, const char *what, struct se
 {
 	struct access varve = { mount, server, write, random, call_bytes, threads };
 	struct access null = { mount, &mount->null, write, random, call_bytes, threads };
+	struct access kept = { mount, &mount->kept, write, random, call_bytes, threads };
 	struct contender contenders[] = {
 		{ .name = server->name, .sample = access_sample, .context = &varve },
-		{ .name = "null filesystem", .sample = access_sample, .context = &null },
+		{ .name = mount->null.name, .sample = access_sample, .context = &null },
+		{ .name = mount->kept.name, .sample = access_sample, .context = &kept,
+		  .aside = true },
 	};
 	struct claim claim = {
 		.what = what,
 		.unit = random ? "thousand calls/s" : "MB/s",
 		.better = HIGHER_IS_BETTER,
 		.contenders = contenders,
-		.contender_count = 2,
+		.contender_count = write ? 3 : 2,
 		.ratio_limit = TARGET,
 	};
 
@@ -384,16 +392,18 @@ static int varve_start(struct mount_bench *mount)
 	return server_await(&mount->varve);
 }
 
-static int null_start(struct mount_bench *mount)
+/* @log_dir: as of nullfs_serve. */
+static int null_start(struct mount_bench *mount, struct server *server, const char *log_dir)
 {
-	mount->null.pid = server_fork();
-	if (mount->null.pid < 0)
+	if (log_dir && mkdir(log_dir, 0755) < 0)
+		return bench_fail(mount->bench, -errno, "%s", log_dir);
+	server->pid = server_fork();
+	if (server->pid < 0)
 		return bench_fail(mount->bench, -errno, "fork");
-	if (mount->null.pid == 0)
-		_exit(nullfs_serve(mount->null.mountpoint, mount->file_bytes) ? 1 : 0);
-	snprintf(mount->null.file, sizeof(mount->null.file), "%s/%s", mount->null.mountpoint,
-		 NULLFS_FILE);
-	return server_await(&mount->null);
+	if (server->pid == 0)
+		_exit(nullfs_serve(server->mountpoint, mount->file_bytes, log_dir) ? 1 : 0);
+	snprintf(server->file, sizeof(server->file), "%s/%s", server->mountpoint, NULLFS_FILE);
+	return server_await(server);
 }
 
 static int varve_end(struct mount_bench *mount)
@@ -411,13 +421,13 @@ static int varve_end(struct mount_bench *mount)
 	return 0;
 }
 
-static void null_end(struct mount_bench *mount)
+static void null_end(struct server *server)
 {
-	if (!mount->null.pid)
+	if (!server->pid)
 		return;
-	kill(mount->null.pid, SIGTERM);
-	waitpid(mount->null.pid, NULL, 0);
-	mount->null.pid = 0;
+	kill(server->pid, SIGTERM);
+	waitpid(server->pid, NULL, 0);
+	server->pid = 0;
 }
 
 /*
@@ -466,21 +476,22 @@ static int readahead_set(const struct server *server, unsigned kib)
 	return fclose(file) == EOF ? -errno : 0;
 }
 
-/* varve chooses its read-ahead at mount; the null filesystem gets the same. */
-static int readahead_equal(struct mount_bench *mount)
+/* varve chooses its read-ahead at mount; the null filesystems get the same. */
+static int readahead_equal(struct mount_bench *mount, const struct server *null)
 {
 	unsigned varve_kib, null_kib;
 	int err = readahead_get(&mount->varve, &varve_kib);
 
 	if (!err)
-		err = readahead_get(&mount->null, &null_kib);
+		err = readahead_get(null, &null_kib);
 	if (!err && varve_kib != null_kib)
-		err = readahead_set(&mount->null, varve_kib);
+		err = readahead_set(null, varve_kib);
 	if (err)
 		return bench_fail(mount->bench, err,
-				  "giving both mounts the same read-ahead (run it as root)");
-	bench_say(mount->bench, "both mounts: libfuse of one version, handshake of varve's front end, read-ahead %u KiB",
-		  varve_kib);
+				  "giving all mounts the same read-ahead (run it as root)");
+	if (null == &mount->null)
+		bench_say(mount->bench, "all mounts: libfuse of one version, handshake of varve's front end, read-ahead %u KiB",
+			  varve_kib);
 	return 0;
 }
 
@@ -579,24 +590,35 @@ static int order_make(struct mount_bench *mount)
 
 static int mount_prepare(struct mount_bench *mount)
 {
+	char log_dir[PATH_MAX + 8];
 	int err = order_make(mount);
 
+	snprintf(log_dir, sizeof(log_dir), "%s/log", bench_dir(mount->bench));
 	if (!err)
 		err = server_init(&mount->varve, mount->bench, "varve, /head", "varve");
 	if (!err)
 		err = server_init(&mount->null, mount->bench, "null filesystem", "null");
 	if (!err)
+		err = server_init(&mount->kept, mount->bench, "null filesystem that keeps a log",
+				  "kept");
+	if (!err)
 		err = varve_start(mount);
 	if (!err)
-		err = null_start(mount);
+		err = null_start(mount, &mount->null, NULL);
 	if (!err)
-		err = readahead_equal(mount);
+		err = null_start(mount, &mount->kept, log_dir);
+	if (!err)
+		err = readahead_equal(mount, &mount->null);
+	if (!err)
+		err = readahead_equal(mount, &mount->kept);
 	if (!err)
 		err = options_equal(mount);
 	if (!err)
 		err = file_fill(mount, &mount->varve);
 	if (!err)
 		err = file_fill(mount, &mount->null);
+	if (!err)
+		err = file_fill(mount, &mount->kept);
 	return err;
 }
 
@@ -653,7 +675,8 @@ static int mount_run(struct bench *bench)
 	if (!err)
 		err = mount_measure(&mount);
 	end_err = varve_end(&mount);
-	null_end(&mount);
+	null_end(&mount.null);
+	null_end(&mount.kept);
 	free(mount.order);
 	return err ? err : end_err;
 }

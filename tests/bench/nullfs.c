@@ -1,7 +1,12 @@
 #include "nullfs.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -14,11 +19,17 @@
 #define FILE_INO 2u
 #define TIMEOUT_S 1e9           /* endless, as varve's for what nobody else changes */
 #define THREAD_MAX 32           /* as varve's */
+#define LOG_BYTES (64u << 20)   /* of one file of the log, as varve's layers */
 
+/* Its threads take no lock: the kernel lets one writer into a file. */
 struct nullfs {
-	uint8_t *bytes;                 /* its threads take no lock: the kernel lets one writer in */
+	uint8_t *bytes;
 	uint64_t size_bytes;
 	struct timespec mtime;
+	const char *log_dir;            /* NULL: none */
+	unsigned log_number;
+	int log_fd, log_next_fd;        /* the file at the end, and the one to follow it */
+	uint64_t log_tail;              /* in log_fd */
 };
 
 static struct nullfs *nullfs_of(fuse_req_t request)
@@ -110,10 +121,72 @@ static void nullfs_read(fuse_req_t request, fuse_ino_t ino, size_t size_bytes, o
 	fuse_reply_buf(request, (const char *)fs->bytes + offset, clip(fs, offset, size_bytes));
 }
 
+/* A reserved file of the log. Its descriptor or -errno. */
+static int log_file(struct nullfs *fs)
+{
+	char path[PATH_MAX];
+	int fd, err;
+
+	snprintf(path, sizeof(path), "%s/%u.log", fs->log_dir, fs->log_number++);
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	err = posix_fallocate(fd, 0, LOG_BYTES);
+	if (!err && fsync(fd) < 0)
+		err = errno;
+	if (err)
+		close(fd);
+	return err ? -err : fd;
+}
+
+static void *log_end(void *context)
+{
+	int fd = *(int *)context;
+
+	fdatasync(fd);
+	close(fd);
+	free(context);
+	return NULL;
+}
+
+/* A full file is synced aside, as one of varve's layers is when it is sealed. */
+static int log_turn(struct nullfs *fs)
+{
+	int *full = malloc(sizeof(*full));
+	pthread_t thread;
+
+	if (!full)
+		return -ENOMEM;
+	*full = fs->log_fd;
+	fs->log_fd = fs->log_next_fd;
+	fs->log_tail = 0;
+	if (pthread_create(&thread, NULL, log_end, full))
+		log_end(full);
+	else
+		pthread_detach(thread);
+	fs->log_next_fd = log_file(fs);
+	return fs->log_fd < 0 ? fs->log_fd : 0;
+}
+
+static int log_append(struct nullfs *fs, const char *bytes, size_t size_bytes)
+{
+	ssize_t count;
+	int err = fs->log_tail + size_bytes > LOG_BYTES ? log_turn(fs) : 0;
+
+	if (err)
+		return -err;
+	count = pwrite(fs->log_fd, bytes, size_bytes, (off_t)fs->log_tail);
+	if (count != (ssize_t)size_bytes)
+		return count < 0 ? errno : EIO;
+	fs->log_tail += size_bytes;
+	return 0;
+}
+
 static void nullfs_write(fuse_req_t request, fuse_ino_t ino, const char *bytes, size_t size_bytes,
 			 off_t offset, struct fuse_file_info *file)
 {
 	struct nullfs *fs = nullfs_of(request);
+	int err = 0;
 
 	(void)ino;
 	(void)file;
@@ -121,17 +194,25 @@ static void nullfs_write(fuse_req_t request, fuse_ino_t ino, const char *bytes, 
 		fuse_reply_err(request, ENOSPC);
 		return;
 	}
-	memcpy(fs->bytes + offset, bytes, size_bytes);
-	fuse_reply_write(request, size_bytes);
+	if (fs->log_dir)
+		err = log_append(fs, bytes, size_bytes);
+	else
+		memcpy(fs->bytes + offset, bytes, size_bytes);
+	if (err)
+		fuse_reply_err(request, err);
+	else
+		fuse_reply_write(request, size_bytes);
 }
 
 static void nullfs_fsync(fuse_req_t request, fuse_ino_t ino, int data_only,
 			 struct fuse_file_info *file)
 {
+	const struct nullfs *fs = nullfs_of(request);
+
 	(void)ino;
 	(void)data_only;
 	(void)file;
-	fuse_reply_err(request, 0);
+	fuse_reply_err(request, fs->log_dir && fdatasync(fs->log_fd) < 0 ? errno : 0);
 }
 
 static const struct fuse_lowlevel_ops null_ops = {
@@ -196,10 +277,17 @@ static int session_run(struct nullfs *fs, const char *mountpoint)
 	return err;
 }
 
-int nullfs_serve(const char *mountpoint, uint64_t file_size_bytes)
+int nullfs_serve(const char *mountpoint, uint64_t file_size_bytes, const char *log_dir)
 {
-	struct nullfs fs = { .size_bytes = file_size_bytes };
+	struct nullfs fs = { .size_bytes = file_size_bytes, .log_dir = log_dir };
 	int err;
+
+	if (log_dir) {
+		fs.log_fd = log_file(&fs);
+		fs.log_next_fd = log_file(&fs);
+		if (fs.log_fd < 0 || fs.log_next_fd < 0)
+			return fs.log_fd < 0 ? fs.log_fd : fs.log_next_fd;
+	}
 
 	clock_gettime(CLOCK_REALTIME, &fs.mtime);
 	fs.bytes = mmap(NULL, file_size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
