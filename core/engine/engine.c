@@ -69,6 +69,8 @@ static void engine_init_locks(struct engine *engine)
 	pthread_mutex_init(&engine->sync_lock, NULL);
 	pthread_mutex_init(&engine->manifest_lock, NULL);
 	pthread_mutex_init(&engine->commit_lock, NULL);
+	pthread_cond_init(&engine->flushed, NULL);
+	pthread_cond_init(&engine->came, &monotonic);
 	pthread_cond_init(&engine->turn, NULL);
 	pthread_cond_init(&engine->work, &monotonic);
 	pthread_cond_init(&engine->spare_work, NULL);
@@ -100,6 +102,8 @@ static void engine_free(struct engine *engine)
 	pthread_mutex_destroy(&engine->sync_lock);
 	pthread_mutex_destroy(&engine->manifest_lock);
 	pthread_mutex_destroy(&engine->commit_lock);
+	pthread_cond_destroy(&engine->flushed);
+	pthread_cond_destroy(&engine->came);
 	pthread_cond_destroy(&engine->turn);
 	pthread_cond_destroy(&engine->work);
 	pthread_cond_destroy(&engine->spare_work);

@@ -5,8 +5,8 @@
  * It knows keys and values; what they mean is the store's business.
  *
  * Threads: any call from any thread but engine_close, which must be the last.
- * Order of locks: sync_lock, then commit_lock (engine_internal.h). Readers take
- * neither; they hold a guard, which also keeps what version structs point to.
+ * No two of its locks are held at once (engine_internal.h). Readers take
+ * none; they hold a guard, which also keeps what version structs point to.
  *
  * After a failed sync or a failed write to the manifest the engine takes no more
  * commits (-EROFS) until it is opened again.

@@ -1,11 +1,12 @@
 /*
  * Engine, inside: what commit.c, flush.c, freeze.c, recover.c and read.c share.
  *
- * Three locks. sync_lock is held by the one thread that flushes, across the disk
- * sync: that is how syncs that come meanwhile gather into the next one.
- * manifest_lock is held across the append of a record, by the two background
- * threads only, and nothing is taken inside it. commit_lock guards everything below it in struct engine that is not atomic or
- * constant, and is never held across disk I/O.
+ * Three locks. sync_lock guards who flushes and is not held meanwhile; syncs that
+ * come then gather into the next flush. manifest_lock is held across the append
+ * of a record, by the two background threads only, and nothing is taken inside
+ * it. commit_lock guards everything below it in struct engine that is not atomic
+ * or constant. Neither it nor sync_lock is ever held across disk I/O, and
+ * no two of the three are held at once.
  */
 #ifndef VARVE_ENGINE_INTERNAL_H
 #define VARVE_ENGINE_INTERNAL_H
@@ -31,13 +32,19 @@ struct engine {
 
 	struct layer_maps maps;         /* published by the background, and by whoever flips, under commit_lock */
 	_Atomic uint64_t newest;        /* stored under commit_lock, release */
-	_Atomic uint64_t durable;       /* stored under sync_lock, release */
+	_Atomic uint64_t durable;       /* stored by the one that flushes, release */
 	_Atomic uint64_t oldest;        /* stored under commit_lock */
 	_Atomic uint64_t ino_next;
 	_Atomic int failed;             /* errno that made the engine read-only; 0: none */
 	_Atomic uint64_t commit_count, sync_count, flush_count, flush_bytes, freeze_count;
 
 	pthread_mutex_t sync_lock;
+	pthread_cond_t flushed;         /* a flush has ended */
+	pthread_cond_t came;            /* as many want a sync as came for the last flush */
+	bool flushing;                  /* from here sync_lock; a thread flushes, or gathers to */
+	uint32_t came_count;            /* want a sync and came since the last flush began */
+	uint32_t gathered_count;        /* came_count when it began */
+	int64_t flush_ns;               /* what the last flush took */
 
 	pthread_mutex_t manifest_lock;
 	struct manifest manifest;       /* after engine_open: manifest_lock */
@@ -72,9 +79,6 @@ int64_t engine_clock_ns(void);          /* CLOCK_MONOTONIC */
 /* Put the spare in the place of the open layer, which becomes frozen. commit_lock is
  * held and may be released meanwhile. 0: flipped, or the open layer changed; -errno. */
 int engine_flip(struct engine *engine);
-
-/* flush.c */
-int flush_up_to_now(struct engine *engine, struct lsn *lsn_out);
 
 /* freeze.c */
 void *background_main(void *engine);

@@ -16,7 +16,7 @@
  * Order of locks, outermost first; a thread takes them only downward:
  *   inode locks (ascending inode number; store/inode.h)
  *   inode table shard (store/inode.h)
- *   engine: sync_lock, then commit_lock; manifest_lock inside none (engine/engine_internal.h)
+ *   engine: sync_lock or commit_lock or manifest_lock, none inside another (engine/engine_internal.h)
  *   leaves: shards of the block cache, listings, kept attributes of the past
  * Readers of the layer map take no lock, only a guard.
  */

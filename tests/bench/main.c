@@ -18,7 +18,8 @@
 #include "workdir.h"
 
 static const struct bench_subject *const subjects[] = {
-	&append_subject, &lookup_subject, &freeze_subject, &flush_subject, &open_subject,
+	&append_subject, &lookup_subject, &freeze_subject, &flush_subject, &sync_subject,
+	&open_subject,
 #ifdef BENCH_MOUNT
 	&mount_subject,
 #endif
