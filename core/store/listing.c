@@ -83,13 +83,15 @@ static unsigned slot_to_use(const struct listing_cache *cache)
 	return oldest;
 }
 
-/* The cache's lock is held. */
+/* Of two made at once the one that knows more names stays. The cache's lock is held. */
 static void keep(struct listing_cache *cache, struct listing *listing)
 {
 	unsigned slot = slot_of(cache, listing->dir, listing->at);
 
 	if (slot == LISTINGS_KEPT)
 		slot = slot_to_use(cache);
+	else if (cache->kept[slot]->made.value > listing->made.value)
+		return;
 	if (cache->kept[slot])
 		forget(cache, slot);
 	for (unsigned i = 0; i < LISTINGS_KEPT; i++)
@@ -166,7 +168,7 @@ static int listing_make(const struct layer_guard *guard, uint64_t dir, struct ls
 }
 
 int listing_get(struct store *store, const struct layer_guard *guard, uint64_t dir, struct lsn at,
-		bool fresh, struct listing **listing_out)
+		struct lsn newest, bool fresh, struct listing **listing_out)
 {
 	struct listing_cache *cache = store->listings;
 	struct listing *listing = NULL;
@@ -188,6 +190,7 @@ int listing_get(struct store *store, const struct layer_guard *guard, uint64_t d
 	err = listing_make(guard, dir, at, &listing);
 	if (err)
 		return err;
+	listing->made = newest;
 	pthread_mutex_lock(&cache->lock);
 	listing->used = ++cache->clock;
 	keep(cache, listing);

@@ -23,6 +23,7 @@ struct listing_cache;
 struct listing {
 	uint64_t dir;
 	struct lsn at;                  /* as asked for: LSN_HEAD stays that */
+	struct lsn made;                /* the head when it was made */
 	uint64_t *hashes;               /* ascending, each once */
 	size_t count;
 	uint32_t ref_count;             /* guarded by the cache's lock */
@@ -32,9 +33,10 @@ struct listing {
 int listing_cache_create(struct listing_cache **cache_out);
 void listing_cache_free(struct listing_cache *cache);   /* NULL is ignored */
 
-/* The listing of @dir, made anew if @fresh or none is kept. Put it back. -ENOMEM; -errno. */
+/* The listing of @dir, made anew if @fresh or none is kept. @newest is the LSN that
+ * came with the guard. Put it back. -ENOMEM; -errno. */
 int listing_get(struct store *store, const struct layer_guard *guard, uint64_t dir, struct lsn at,
-		bool fresh, struct listing **listing_out);
+		struct lsn newest, bool fresh, struct listing **listing_out);
 void listing_put(struct listing_cache *cache, struct listing *listing);
 
 /* Index of the first hash >= @hash. */

@@ -220,7 +220,8 @@ int tree_readdir(struct store *store, uint64_t dir, struct lsn at, uint64_t cook
 		layer_guard_drop(&guard);
 		return 0;
 	}
-	err = listing_get(store, &guard, dir, at, cookie <= NAME_COOKIE_DOTDOT, &listing);
+	err = listing_get(store, &guard, dir, at, lsn, cookie <= NAME_COOKIE_DOTDOT,
+			  &listing);
 	for (size_t i = err ? 0 : listing_seek(listing, cookie / NAME_SLOT_COUNT);
 	     !err && i < listing->count; i++) {
 		struct name_bucket bucket;

@@ -8,9 +8,9 @@ static struct listing *get_at(struct store *store, uint64_t dir, struct lsn at, 
 {
 	struct layer_guard guard;
 	struct listing *listing;
+	struct lsn newest = engine_guard_take(store->engine, &guard);
 
-	engine_guard_take(store->engine, &guard);
-	assert_ok(listing_get(store, &guard, dir, at, fresh, &listing));
+	assert_ok(listing_get(store, &guard, dir, at, newest, fresh, &listing));
 	layer_guard_drop(&guard);
 	assert_int_equal(listing->dir, dir);
 	assert_int_equal(listing->at.value, at.value);
@@ -170,6 +170,30 @@ static void few_are_kept_and_those_in_hand_live(void **state)
 	assert_in_range(kept, 8, DIRS / 2);
 }
 
+/* Two readers begin, and the one that began first ends last: what it made must not
+ * take the place of a listing that knows more names. */
+static void the_one_that_knows_more_is_kept(void **state)
+{
+	struct fixture *fixture = *state;
+	struct store *store = fixture->store;
+	struct listing *early, *late, *kept;
+	struct layer_guard guard;
+	struct lsn before;
+
+	make_files(store, TREE_ROOT_INO, 0, 3);
+	before = engine_guard_take(store->engine, &guard);
+	make_files(store, TREE_ROOT_INO, 3, 5);
+	late = get(store, TREE_ROOT_INO, true);
+	assert_ok(listing_get(store, &guard, TREE_ROOT_INO, LSN_HEAD, before, true, &early));
+	layer_guard_drop(&guard);
+	kept = get(store, TREE_ROOT_INO, false);
+	assert_ptr_equal(kept, late);
+	assert_int_equal(kept->count, 5);
+	listing_put(store->listings, kept);
+	listing_put(store->listings, late);
+	listing_put(store->listings, early);
+}
+
 static void freeing_no_cache_is_no_error(void **state)
 {
 	(void)state;
@@ -185,6 +209,7 @@ int main(void)
 		fixture_test(each_lsn_has_a_listing_of_its_own),
 		fixture_test(seeking_finds_the_first_that_is_not_below),
 		fixture_test(few_are_kept_and_those_in_hand_live),
+		fixture_test(the_one_that_knows_more_is_kept),
 		cmocka_unit_test(freeing_no_cache_is_no_error),
 	};
 
