@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -199,6 +200,24 @@ int io_lock_test(int fd)
 	if (fcntl(fd, F_OFD_GETLK, &lock) < 0)
 		return -errno;
 	return lock.l_type == F_UNLCK ? 0 : -EBUSY;
+}
+
+#define RESIDENT_PAGES_MAX 64u
+
+bool io_is_resident(const void *mapped, size_t size_bytes)
+{
+	uintptr_t page_bytes = (uintptr_t)sysconf(_SC_PAGESIZE);
+	uintptr_t from = (uintptr_t)mapped / page_bytes * page_bytes;
+	uintptr_t to = (uintptr_t)mapped + size_bytes;
+	unsigned char states[RESIDENT_PAGES_MAX];
+	size_t count = (to - from + page_bytes - 1) / page_bytes;
+
+	if (count > RESIDENT_PAGES_MAX || mincore((void *)from, to - from, states) < 0)
+		return false;
+	for (size_t i = 0; i < count; i++)
+		if (!(states[i] & 1))
+			return false;
+	return true;
 }
 
 int io_slurp(int dir_fd, const char *name, size_t limit_bytes, uint8_t **bytes_out,

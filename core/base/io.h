@@ -8,6 +8,7 @@
 #ifndef VARVE_BASE_IO_H
 #define VARVE_BASE_IO_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -45,6 +46,9 @@ int io_unlink(int dir_fd, const char *name);    /* a missing file is no error */
 int io_lock(int fd);
 /* -EBUSY if another holds the lock, 0 if it is free. Takes nothing. */
 int io_lock_test(int fd);
+
+/* Are these bytes of a file's mapping in memory, so that reading them waits for no disk? */
+bool io_is_resident(const void *mapped, size_t size_bytes);
 
 /* Read the whole of a small file; *bytes_out is freed by the caller. -EFBIG
  * beyond @limit_bytes. */

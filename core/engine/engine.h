@@ -85,6 +85,10 @@ int engine_find(const struct layer_guard *guard, struct key key, struct lsn lsn,
 int engine_load(const struct layer_guard *guard, const struct version *version, void *value,
 		size_t room_bytes, size_t *size_out);
 
+/* engine_load, unless it would read much, or from the disk. 2: it would. */
+int engine_load_at_hand(const struct layer_guard *guard, const struct version *version, void *value,
+			size_t room_bytes, size_t *size_out);
+
 /* Find the pages [@first, @first + @count) of @ino; a slot's form is 0 where there
  * is none. Each layer is visited once. 0 or -errno. */
 int engine_find_pages(const struct layer_guard *guard, uint64_t ino, uint64_t first,

@@ -46,6 +46,9 @@ int engine_find_pages(const struct layer_guard *guard, uint64_t ino, uint64_t fi
 	return err;
 }
 
+/* More patches than this allows cost more to read than an image costs to write. */
+#define AT_HAND_WEIGHT_MAX 32u
+
 /* The versions to be applied, newest first; the last stands alone. */
 struct version_chain {
 	struct version versions[VERSION_WEIGHT_MAX + 1];
@@ -106,33 +109,67 @@ static int chain_apply_one(const struct version *version, void *scratch, uint8_t
 	return err;
 }
 
+/* Apply what was collected from @version down. */
+static int chain_apply(const struct version_chain *chain, void *value, size_t room_bytes,
+		       size_t *size_out)
+{
+	uint32_t scratch_bytes = 0;
+	uint8_t *scratch;
+	int err = 0;
+
+	memset(value, 0, room_bytes);
+	for (uint32_t i = 0; i < chain->count; i++)
+		if (chain->versions[i].size_bytes > scratch_bytes)
+			scratch_bytes = chain->versions[i].size_bytes;
+	scratch = malloc(scratch_bytes + 1);
+	if (!scratch)
+		return -ENOMEM;
+	for (uint32_t i = chain->count; i-- > 0 && !err;)
+		err = chain_apply_one(&chain->versions[i], scratch, value, room_bytes, size_out);
+	free(scratch);
+	return err;
+}
+
+/* 0; 1: a tombstone; -errno. */
+static int chain_start(const struct layer_guard *guard, const struct version *version,
+		       struct version_chain *chain)
+{
+	int err;
+
+	if (version->form == VERSION_TOMBSTONE)
+		return 1;
+	err = chain_collect(guard, version, chain);
+	if (err)
+		log_bad_version(version, err);
+	return err;
+}
+
 int engine_load(const struct layer_guard *guard, const struct version *version, void *value,
 		size_t room_bytes, size_t *size_out)
 {
 	struct version_chain chain;
-	uint32_t scratch_bytes = 0;
-	uint8_t *scratch;
+	int err = chain_start(guard, version, &chain);
+
+	*size_out = 0;
+	return err ? err : chain_apply(&chain, value, room_bytes, size_out);
+}
+
+int engine_load_at_hand(const struct layer_guard *guard, const struct version *version, void *value,
+			size_t room_bytes, size_t *size_out)
+{
+	struct version_chain chain;
 	int err;
 
 	*size_out = 0;
-	if (version->form == VERSION_TOMBSTONE)
-		return 1;
-	memset(value, 0, room_bytes);
-	err = chain_collect(guard, version, &chain);
-	if (err) {
-		log_bad_version(version, err);
+	if (version->weight > AT_HAND_WEIGHT_MAX)
+		return 2;
+	err = chain_start(guard, version, &chain);
+	if (err)
 		return err;
-	}
 	for (uint32_t i = 0; i < chain.count; i++)
-		if (chain.versions[i].size_bytes > scratch_bytes)
-			scratch_bytes = chain.versions[i].size_bytes;
-	scratch = malloc(scratch_bytes + 1);
-	if (!scratch)
-		return -ENOMEM;
-	for (uint32_t i = chain.count; i-- > 0 && !err;)
-		err = chain_apply_one(&chain.versions[i], scratch, value, room_bytes, size_out);
-	free(scratch);
-	return err;
+		if (!version_is_at_hand(&chain.versions[i]))
+			return 2;
+	return chain_apply(&chain, value, room_bytes, size_out);
 }
 
 int engine_page(const struct layer_guard *guard, const struct version *version,

@@ -1,6 +1,8 @@
 #include "layer.h"
 
+#include <assert.h>
 #include <errno.h>
+#include <string.h>
 
 #include "checksum.h"
 #include "fault.h"
@@ -83,6 +85,58 @@ int version_load(const struct version *version, void *scratch, const uint8_t **p
 		err = check(version, payload);
 	*payload_out = err ? NULL : payload;
 	return err;
+}
+
+bool version_is_at_hand(const struct version *version)
+{
+	const uint8_t *map;
+
+	if (version->layer->kind == LAYER_OPEN || version->size_bytes == 0)
+		return true;
+	map = sealed_layer_map(as_sealed(version->layer));
+	return map && io_is_resident(map + version->offset, version->size_bytes);
+}
+
+#define SAMPLES 16u
+#define SAMPLES_ALIKE 4u        /* from so many equal ones on it is worth a whole look */
+
+struct glance {
+	const uint8_t *payload, *bytes;
+	size_t payload_bytes, size_bytes;
+	unsigned alike;
+};
+
+static int glance(void *context)
+{
+	static const uint8_t zeros[sizeof(uint64_t)];
+	struct glance *glance = context;
+
+	for (unsigned i = 0; i < SAMPLES; i++) {
+		size_t at = glance->size_bytes / SAMPLES * i / sizeof(zeros) * sizeof(zeros);
+		bool beyond = at + sizeof(zeros) > glance->payload_bytes;
+
+		glance->alike += memcmp(beyond ? zeros : glance->payload + at, glance->bytes + at,
+					sizeof(zeros)) == 0;
+	}
+	return 0;
+}
+
+bool version_looks_like(const struct version *version, const uint8_t *bytes, size_t size_bytes)
+{
+	struct glance context = {
+		.bytes = bytes,
+		.payload_bytes = version->size_bytes,
+		.size_bytes = size_bytes,
+	};
+
+	assert(version->form == VERSION_IMAGE && version->size_bytes <= size_bytes &&
+	       size_bytes >= SAMPLES * sizeof(uint64_t) / 2);
+	if (!version_is_at_hand(version))
+		return false;
+	context.payload = version->layer->kind == LAYER_OPEN
+				  ? as_open(version->layer)->arena.base + version->offset
+				  : sealed_layer_map(as_sealed(version->layer)) + version->offset;
+	return fault_guarded(glance, &context) == 0 && context.alike >= SAMPLES_ALIKE;
 }
 
 struct view_check {

@@ -80,6 +80,14 @@ int layer_each_version(struct layer *layer, uint64_t ino, layer_version_fn *fn, 
  */
 int version_load(const struct version *version, void *scratch, const uint8_t **payload_out);
 
+/* Would version_load find it in memory? */
+bool version_is_at_hand(const struct version *version);
+
+/* Does an image that is at hand have much in common with @bytes (at least as many, and
+ * at least 64)? A glance at a few places, unverified: for choosing what to do, not
+ * for showing. */
+bool version_looks_like(const struct version *version, const uint8_t *bytes, size_t size_bytes);
+
 /*
  * The payload of a version where it lies, in a mapping of its layer's file, its
  * checksum verified. Valid while the guard lasts; whoever touches it does so

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "codec.h"
+#include "zeros.h"
 
 #define PATCH_JOIN_BYTES 3u     /* equal bytes between two changes that cost less than a new head */
 
@@ -45,18 +46,30 @@ int patch_apply(const uint8_t *payload, size_t payload_bytes, uint8_t *value, si
 	return 0;
 }
 
-/* Find the next range that differs at or after @from; false if there is none. */
-static bool patch_next_range(const uint8_t *before, const uint8_t *after, size_t size_bytes,
-			     size_t from, size_t *start_out, size_t *end_out)
-{
-	size_t start = from, end, probe;
+#define SKIP_BYTES 128u         /* compared at a time while nothing differs */
 
-	while (start < size_bytes && before[start] == after[start])
-		start++;
+/* The first place at or after @at where the two differ; @size_bytes if there is none. */
+static size_t skip_equal(const uint8_t *before, const uint8_t *after, size_t size_bytes, size_t at)
+{
+	while (size_bytes - at >= SKIP_BYTES && memcmp(before + at, after + at, SKIP_BYTES) == 0)
+		at += SKIP_BYTES;
+	while (at < size_bytes && before[at] == after[at])
+		at++;
+	return at;
+}
+
+/* Find the next range that differs at or after @from; false if there is none. One
+ * longer than @limit_bytes may be found shorter. */
+static bool patch_next_range(const uint8_t *before, const uint8_t *after, size_t size_bytes,
+			     size_t from, size_t limit_bytes, size_t *start_out, size_t *end_out)
+{
+	size_t start = skip_equal(before, after, size_bytes, from), end, probe;
+
 	if (start == size_bytes)
 		return false;
 	end = start + 1;
-	for (probe = end; probe < size_bytes && probe - end <= PATCH_JOIN_BYTES; probe++)
+	for (probe = end; probe < size_bytes && probe - end <= PATCH_JOIN_BYTES &&
+			  end - start <= limit_bytes; probe++)
 		if (before[probe] != after[probe])
 			end = probe + 1;
 	*start_out = start;
@@ -65,19 +78,24 @@ static bool patch_next_range(const uint8_t *before, const uint8_t *after, size_t
 }
 
 size_t patch_diff(const uint8_t *before, const uint8_t *after, size_t size_bytes,
-		  uint8_t *payload_out, size_t limit_bytes)
+		  size_t at_bytes, uint8_t *payload_out, size_t limit_bytes)
 {
 	struct put_cursor c = put_cursor(payload_out, limit_bytes);
 	size_t at = 0, start = 0, end = 1;
-	bool more = patch_next_range(before, after, size_bytes, 0, &start, &end);
+	bool more = patch_next_range(before, after, size_bytes, 0, limit_bytes, &start, &end);
 
 	do {
-		put_varint(&c, start - at);
-		put_varint(&c, (uint64_t)(end - start) << 1);
-		put_bytes(&c, after + start, end - start);
+		bool zeros = all_zero(after + start, end - start);
+
+		put_varint(&c, at_bytes + start - at);
+		put_varint(&c, (uint64_t)(end - start) << 1 | zeros);
+		if (!zeros)
+			put_bytes(&c, after + start, end - start);
 		at = end;
+		at_bytes = 0;
 		if (more)
-			more = patch_next_range(before, after, size_bytes, at, &start, &end);
-	} while (more);
+			more = patch_next_range(before, after, size_bytes, at, limit_bytes, &start,
+						&end);
+	} while (more && !c.bad);
 	return c.bad ? 0 : (size_t)(c.at - payload_out);
 }

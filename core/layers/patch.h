@@ -24,12 +24,12 @@ size_t patch_range_head(uint8_t head_out[PATCH_RANGE_HEAD_MAX], size_t gap, size
 int patch_apply(const uint8_t *payload, size_t payload_bytes, uint8_t *value, size_t size_bytes);
 
 /*
- * Encode what differs between two values of one size into @payload_out, never
- * empty: where nothing differs, the first byte stands again. Ranges closer than
- * a head costs are joined. Returns the bytes used, or 0 if they would exceed
- * @limit_bytes.
+ * Encode what differs between two stretches of @size_bytes that lie @at_bytes into
+ * the value, into @payload_out; never empty: where nothing differs, the first byte
+ * stands again. Ranges closer than a head costs are joined; one that becomes all zeros
+ * takes no bytes. Returns the bytes used, or 0 if they would exceed @limit_bytes.
  */
 size_t patch_diff(const uint8_t *before, const uint8_t *after, size_t size_bytes,
-		  uint8_t *payload_out, size_t limit_bytes);
+		  size_t at_bytes, uint8_t *payload_out, size_t limit_bytes);
 
 #endif

@@ -184,7 +184,7 @@ static int add_attr_entry(struct change *change, struct change_inode *inode)
 		return -ENOMEM;
 	attr_encode(&inode->next, inode->raw);
 	if (inode->inode)
-		patch_bytes = patch_diff(inode->inode->raw, inode->raw, ATTR_BYTES,
+		patch_bytes = patch_diff(inode->inode->raw, inode->raw, ATTR_BYTES, 0,
 					 inode->payload, ATTR_PATCH_MAX);
 	if (patch_bytes)
 		weight = version_patch_weight(inode->inode->weight, patch_bytes, ATTR_BYTES);
@@ -251,6 +251,7 @@ int change_commit(struct change *change)
 				    change->now_ns, &lsn);
 	if (err)
 		return err;
+	change->lsn = lsn;
 	start = lsn.value - batch_size(change->entries, change->entry_count);
 	for (uint32_t i = 0; i < change->inode_count; i++)
 		if (change->inodes[i].edited)

@@ -35,6 +35,7 @@ struct change {
 	uint32_t bucket_count;
 	struct batch_entry *entries;    /* pages and floors the caller adds; owned */
 	uint32_t entry_count, entry_room;
+	struct lsn lsn;                 /* once committed */
 };
 
 /* Lock @inos (in any order, doubles allowed). -ENOENT; -errno: nothing is locked. */

@@ -13,12 +13,14 @@
 #include "arena.h"
 #include "io.h"
 #include "listing.h"
+#include "recent_pages.h"
 #include "manifest.h"
 #include "past_attr.h"
 #include "store_internal.h"
 
 #define LOCK_NAME "lock"
 #define HOLDER_BYTES_MAX 512u
+#define RECENT_PAGES_BYTES (8u << 20)
 
 /* ---- the lock ---- */
 
@@ -342,6 +344,7 @@ static void store_free(struct store *store)
 	inode_table_free(store->inodes);
 	listing_cache_free(store->listings);
 	past_attr_cache_free(store->past_attrs);
+	recent_pages_free(store->recent_pages);
 	pthread_mutex_destroy(&store->rename_lock);
 	io_close(store->lock_fd);
 	io_close(store->dir_fd);
@@ -393,6 +396,9 @@ int store_open(const char *path, const struct store_options *options, struct rep
 		err = past_attr_cache_create(&store->past_attrs);
 	if (!err)
 		err = open_engine(store, options, report);
+	if (!err)
+		err = recent_pages_create(store->page_size_bytes, RECENT_PAGES_BYTES,
+					  &store->recent_pages);
 	if (!err && !options->read_only)
 		err = ensure_root(store, report);
 	if (err) {

@@ -15,6 +15,7 @@
 
 struct listing_cache;
 struct past_attr_cache;
+struct recent_pages;
 
 struct store {
 	/* constant after store_open */
@@ -26,6 +27,7 @@ struct store {
 	struct inode_table *inodes;
 	struct listing_cache *listings;
 	struct past_attr_cache *past_attrs;
+	struct recent_pages *recent_pages;
 
 	_Atomic uint64_t ino_next;      /* the next number to give out */
 	pthread_mutex_t rename_lock;    /* held while a directory moves: parents stay put; outside inode locks */

@@ -12,146 +12,14 @@
 
 #include "change.h"
 #include "floors.h"
-#include "patch.h"
+#include "page_editor.h"
 #include "store_internal.h"
-
-/* What a change of a file's pages needs to know of the pages before it. */
-struct page_editor {
-	struct change *change;
-	struct change_inode *inode;
-	struct layer_guard guard;
-	struct lsn newest;
-	struct floors floors;
-	uint8_t *merged[2];             /* pages rebuilt as images: at most the first and the last */
-	uint32_t merged_count;
-};
-
-static int editor_begin(struct page_editor *editor, struct change *change,
-			struct change_inode *inode)
-{
-	int err = 0;
-
-	*editor = (struct page_editor){ .change = change, .inode = inode };
-	editor->newest = engine_guard_take(change->store->engine, &editor->guard);
-	if (inode->next.flags & ATTR_HAS_FLOORS)
-		err = floors_load(&editor->guard, inode->next.shown.ino, editor->newest,
-				  &editor->floors);
-	if (err)
-		layer_guard_drop(&editor->guard);
-	return err;
-}
-
-static void editor_end(struct page_editor *editor)
-{
-	layer_guard_drop(&editor->guard);
-	floors_free(&editor->floors);
-	for (uint32_t i = 0; i < editor->merged_count; i++)
-		free(editor->merged[i]);
-}
-
-/* The version of @block before this change. 0; 1: there is none; -errno. */
-static int editor_find(struct page_editor *editor, uint64_t block, struct version *version_out)
-{
-	int err;
-
-	if (block >= editor->inode->next.block_end)
-		return 1;
-	err = engine_find(&editor->guard, key_make(editor->inode->next.shown.ino, KEY_PAGE, block),
-			  editor->newest, version_out);
-	if (err == 0 && (version_out->form == VERSION_TOMBSTONE ||
-			 version_out->lsn.value <= floors_at(&editor->floors, block).value))
-		err = 1;
-	return err;
-}
-
-/* The page as it will be, for an image: before, with @bytes (NULL: zeros) at @from. */
-static int editor_merge(struct page_editor *editor, const struct version *before, size_t from,
-			const void *bytes, size_t size_bytes, struct batch_entry *entry)
-{
-	size_t page_bytes = editor->change->store->page_size_bytes, size;
-	uint8_t *page = malloc(page_bytes);
-	int err;
-
-	if (!page)
-		return -ENOMEM;
-	editor->merged[editor->merged_count++] = page;
-	err = engine_load(&editor->guard, before, page, page_bytes, &size);
-	if (err < 0)
-		return err;
-	if (bytes)
-		memcpy(page + from, bytes, size_bytes);
-	else
-		memset(page + from, 0, size_bytes);
-	entry->form = VERSION_IMAGE;
-	entry->body = page;
-	entry->body_bytes = (uint32_t)page_bytes;
-	return 0;
-}
-
-/* One range of one page: an image where it stands alone, a patch where that is
- * smaller and the chain has room, else the whole page anew. @bytes NULL: zeros. */
-static int editor_put(struct page_editor *editor, uint64_t block, size_t from, const void *bytes,
-		      size_t size_bytes)
-{
-	size_t page_bytes = editor->change->store->page_size_bytes;
-	struct batch_entry *entry = change_entry(editor->change);
-	uint8_t head[PATCH_RANGE_HEAD_MAX];
-	struct version before;
-	unsigned weight = 0;
-	int missing = 1;
-
-	if (!entry)
-		return -ENOMEM;
-	entry->key = key_make(editor->inode->next.shown.ino, KEY_PAGE, block);
-	if (size_bytes < page_bytes)
-		missing = editor_find(editor, block, &before);
-	if (missing < 0)
-		return missing;
-	if (missing && from == 0) {
-		entry->form = VERSION_IMAGE;
-		entry->body = bytes;
-		entry->body_bytes = bytes ? (uint32_t)size_bytes : 0;
-		return 0;
-	}
-	entry->head_bytes = (uint8_t)patch_range_head(head, from, size_bytes, !bytes);
-	memcpy(entry->head, head, entry->head_bytes);
-	entry->body = bytes;
-	entry->body_bytes = bytes ? (uint32_t)size_bytes : 0;
-	if (!missing)
-		weight = version_patch_weight(before.weight, batch_entry_payload_bytes(entry),
-					      page_bytes);
-	if (weight > VERSION_WEIGHT_MAX) {
-		entry->head_bytes = 0;
-		return editor_merge(editor, &before, from, bytes, size_bytes, entry);
-	}
-	entry->form = VERSION_PATCH;
-	entry->weight = (uint8_t)weight;
-	return 0;
-}
 
 static void drop_set_id(struct tree_attr *shown)
 {
 	shown->mode &= ~(uint32_t)S_ISUID;
 	if (shown->mode & S_IXGRP)
 		shown->mode &= ~(uint32_t)S_ISGID;
-}
-
-static int put_range(struct page_editor *editor, uint64_t offset_bytes, const uint8_t *bytes,
-		     size_t size_bytes)
-{
-	size_t page = editor->change->store->page_size_bytes;
-	int err = 0;
-
-	while (size_bytes && !err) {
-		size_t from = offset_bytes % page;
-		size_t here = page - from < size_bytes ? page - from : size_bytes;
-
-		err = editor_put(editor, offset_bytes / page, from, bytes, here);
-		offset_bytes += here;
-		bytes += here;
-		size_bytes -= here;
-	}
-	return err;
 }
 
 int tree_write(struct store *store, uint64_t ino, uint64_t offset_bytes, const void *buffer,
@@ -180,9 +48,9 @@ int tree_write(struct store *store, uint64_t ino, uint64_t offset_bytes, const v
 		change_end(&change);
 		return err;
 	}
-	err = editor_begin(&editor, &change, inode);
+	err = page_editor_begin(&editor, &change, inode);
 	if (!err) {
-		err = put_range(&editor, offset_bytes, buffer, size_bytes);
+		err = page_editor_put(&editor, offset_bytes, buffer, size_bytes);
 		if (!err) {
 			end = offset_bytes + size_bytes;
 			if (end > inode->next.shown.size_bytes)
@@ -193,8 +61,10 @@ int tree_write(struct store *store, uint64_t ino, uint64_t offset_bytes, const v
 				drop_set_id(&inode->next.shown);
 			change_touch(&change, inode, true);
 			err = change_commit(&change);
+			if (!err)
+				page_editor_committed(&editor);
 		}
-		editor_end(&editor);
+		page_editor_end(&editor);
 	}
 	change_end(&change);
 	return err;
@@ -214,7 +84,7 @@ static int cut_pages(struct page_editor *editor, uint64_t block)
 	for (; block < next->block_end; block++) {
 		struct batch_entry *entry;
 		struct version before;
-		int err = editor_find(editor, block, &before);
+		int err = page_editor_find(editor, block, &before);
 
 		if (err < 0)
 			return err;
@@ -256,16 +126,12 @@ static int cut(struct page_editor *editor, uint64_t size_bytes, uint8_t **floor_
 	size_t page = editor->change->store->page_size_bytes;
 	uint64_t from = size_bytes % page;
 	uint64_t block = size_bytes / page + (from != 0);
-	struct version before;
 	int err = 0;
 
-	if (from) {
-		err = editor_find(editor, size_bytes / page, &before);
-		if (err == 0)
-			err = editor_put(editor, size_bytes / page, from, NULL, page - from);
-	}
-	if (err < 0 || block >= next->block_end)
-		return err < 0 ? err : 0;
+	if (from)
+		err = page_editor_put(editor, size_bytes, NULL, page - from);
+	if (err || block >= next->block_end)
+		return err;
 	if (next->block_end - block <= CUT_TOMBSTONES_MAX)
 		err = cut_pages(editor, block);
 	else
@@ -323,7 +189,7 @@ int tree_setattr(struct store *store, uint64_t ino, unsigned which, const struct
 	err = check_setattr(inode, which, to);
 	cutting = !err && which & TREE_SET_SIZE && to->size_bytes < inode->next.shown.size_bytes;
 	if (cutting) {
-		err = editor_begin(&editor, &change, inode);
+		err = page_editor_begin(&editor, &change, inode);
 		cutting = !err;
 		if (!err)
 			err = cut(&editor, to->size_bytes, &floor_bytes);
@@ -334,10 +200,12 @@ int tree_setattr(struct store *store, uint64_t ino, unsigned which, const struct
 		set_plain_attrs(&change, inode, which, to);
 		err = change_commit(&change);
 	}
+	if (!err && cutting)
+		page_editor_committed(&editor);
 	if (!err)
 		*attr_out = inode->next.shown;
 	if (cutting)
-		editor_end(&editor);
+		page_editor_end(&editor);
 	free(floor_bytes);
 	change_end(&change);
 	return err;

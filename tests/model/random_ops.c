@@ -498,13 +498,35 @@ static uint64_t choose_offset(struct run *run, uint64_t size_bytes, uint64_t lim
 	}
 }
 
+/*
+ * Write the change as a program does that knows pages only: the pages it lies in,
+ * whole, with what they held. To the model that is the change alone.
+ */
+static int write_in_pages(struct run *run, const struct model_inode *inode, uint64_t offset,
+			  const uint8_t *bytes, size_t size, bool drop)
+{
+	static uint8_t pages[FILE_SIZE_MAX + PAGE_SIZE];
+	uint64_t from = offset / PAGE_SIZE * PAGE_SIZE, end = offset + size;
+	uint64_t to = (end + PAGE_SIZE - 1) / PAGE_SIZE * PAGE_SIZE;
+	uint64_t old_size = inode->content.size_bytes;
+
+	if (to > old_size)
+		to = old_size > end ? old_size : end;
+	memset(pages, 0, to - from);
+	if (old_size > from)
+		memcpy(pages, inode->content.bytes + from,
+		       (old_size < to ? old_size : to) - from);
+	memcpy(pages + (offset - from), bytes, size);
+	return tree_write(store_of(run), inode->ino, from, pages, to - from, drop);
+}
+
 static void do_write(struct run *run)
 {
 	static uint8_t bytes[FILE_SIZE_MAX];
 	struct model_inode *inode = choose_file(run);
-	uint64_t seed = prng_next(&run->prng), offset;
+	uint64_t seed = one_in(run, 16) ? SEED_ZEROS : prng_next(&run->prng), offset;
 	size_t size = choose_write_size(run);
-	bool drop = one_in(run, 3);
+	bool drop = one_in(run, 3), in_pages = one_in(run, 3);
 
 	if (!inode)
 		return;
@@ -513,7 +535,8 @@ static void do_write(struct run *run)
 	if (offset + size > size_limit(inode))
 		offset = 0;
 	seed_fill(seed, bytes, size);
-	assert_ok(tree_write(store_of(run), inode->ino, offset, bytes, size, drop));
+	assert_ok(in_pages ? write_in_pages(run, inode, offset, bytes, size, drop)
+			   : tree_write(store_of(run), inode->ino, offset, bytes, size, drop));
 	model_write(inode, newest(store_of(run)), offset, seed, size);
 	expected.size_bytes = inode->content.size_bytes;
 	if (drop)

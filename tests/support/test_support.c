@@ -102,7 +102,10 @@ void seed_fill(uint64_t seed, void *buffer, size_t size_bytes)
 {
 	struct prng prng = { seed };
 
-	prng_fill(&prng, buffer, size_bytes);
+	if (seed == SEED_ZEROS)
+		memset(buffer, 0, size_bytes);
+	else
+		prng_fill(&prng, buffer, size_bytes);
 }
 
 /* ---- digests ---- */

@@ -64,6 +64,7 @@ uint64_t prng_next(struct prng *prng);
 uint64_t prng_below(struct prng *prng, uint64_t bound);         /* 0 .. bound - 1 */
 void prng_fill(struct prng *prng, void *buffer, size_t size_bytes);
 /* The bytes that @seed stands for: a test keeps the seed, not the bytes. */
+#define SEED_ZEROS UINT64_MAX
 void seed_fill(uint64_t seed, void *buffer, size_t size_bytes);
 
 /* Not a cryptographic digest; fast. Start from DIGEST_START. */

@@ -9,7 +9,7 @@ enum { SIZE = 4096 };
 static size_t assert_round_trip(const uint8_t *before, const uint8_t *after)
 {
 	uint8_t payload[2 * SIZE], value[SIZE];
-	size_t used = patch_diff(before, after, SIZE, payload, sizeof(payload));
+	size_t used = patch_diff(before, after, SIZE, 0, payload, sizeof(payload));
 
 	assert_true(used > 0 && used <= sizeof(payload));
 	memcpy(value, before, SIZE);
@@ -91,12 +91,12 @@ static void a_patch_over_its_limit_is_none(void **state)
 	seed_fill(5, after, SIZE);
 	memset(payload, 0x5a, sizeof(payload));
 	for (size_t limit = 0; limit < SIZE; limit += 97) {
-		assert_int_equal(patch_diff(before, after, SIZE, payload, limit), 0);
+		assert_int_equal(patch_diff(before, after, SIZE, 0, payload, limit), 0);
 		assert_int_equal(payload[limit], 0x5a);         /* not a byte beyond */
 	}
-	size_t used = patch_diff(before, after, SIZE, payload, sizeof(payload));
-	assert_int_equal(patch_diff(before, after, SIZE, payload, used), used);
-	assert_int_equal(patch_diff(before, after, SIZE, payload, used - 1), 0);
+	size_t used = patch_diff(before, after, SIZE, 0, payload, sizeof(payload));
+	assert_int_equal(patch_diff(before, after, SIZE, 0, payload, used), used);
+	assert_int_equal(patch_diff(before, after, SIZE, 0, payload, used - 1), 0);
 }
 
 static void ranges_written_by_hand_apply(void **state)
