@@ -4,21 +4,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "io.h"
 
 #define ARENA_MIN_BYTES 4096u
 
-static int arena_map(struct arena *arena, int protection)
+static int arena_map(struct arena *arena, bool writable)
 {
-	void *base =
-		mmap(NULL, arena->capacity_bytes, protection, MAP_SHARED, arena->fd, 0);
+	void *base;
+	int err = io_map(arena->fd, arena->capacity_bytes, writable, &base);
 
-	if (base == MAP_FAILED)
-		return -errno;
 	arena->base = base;
-	return 0;
+	return err;
 }
 
 int arena_create(struct arena *arena, int dir_fd, const char *name, uint64_t capacity_bytes)
@@ -34,7 +31,7 @@ int arena_create(struct arena *arena, int dir_fd, const char *name, uint64_t cap
 		return err;
 	err = io_reserve(arena->fd, capacity_bytes);
 	if (!err)
-		err = arena_map(arena, PROT_READ | PROT_WRITE);
+		err = arena_map(arena, true);
 	if (err) {
 		arena_close(arena);
 		io_unlink(dir_fd, name);
@@ -55,7 +52,7 @@ int arena_open(struct arena *arena, int dir_fd, const char *name, bool writable)
 		     arena->capacity_bytes % ARENA_MIN_BYTES))
 		err = -EUCLEAN;
 	if (!err)
-		err = arena_map(arena, writable ? PROT_READ | PROT_WRITE : PROT_READ);
+		err = arena_map(arena, writable);
 	if (err)
 		arena_close(arena);
 	return err;
@@ -92,7 +89,7 @@ void arena_unmap_range(struct arena *arena, uint64_t from_bytes, uint64_t to_byt
 {
 	from_bytes -= from_bytes % ARENA_MIN_BYTES;
 	if (from_bytes < to_bytes)
-		(void)madvise(arena->base + from_bytes, to_bytes - from_bytes, MADV_DONTNEED);
+		io_unmap_pages(arena->base + from_bytes, to_bytes - from_bytes);
 }
 
 /* From so much on, unmapping before the sync is cheaper than not. */
@@ -119,8 +116,7 @@ int arena_flush(struct arena *arena, uint64_t tail_bytes)
 
 void arena_close(struct arena *arena)
 {
-	if (arena->base)
-		munmap(arena->base, arena->capacity_bytes);
+	io_unmap(arena->base, arena->capacity_bytes);
 	arena->base = NULL;
 	io_close(arena->fd);
 	arena->fd = -1;

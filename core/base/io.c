@@ -3,95 +3,97 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <sys/uio.h>
-#include <unistd.h>
+
+static struct io_disk *in_use = &io_disk_real;
+
+void io_disk_use(struct io_disk *disk)
+{
+	in_use = disk;
+}
 
 int io_open(int dir_fd, const char *name, int flags, mode_t mode, int *fd_out)
 {
 	int fd;
 
 	do {
-		fd = openat(dir_fd, name, flags | O_CLOEXEC, mode);
-	} while (fd < 0 && errno == EINTR);
-	*fd_out = fd;
-	return fd < 0 ? -errno : 0;
+		fd = in_use->open(in_use, dir_fd, name, flags, mode);
+	} while (fd == -EINTR);
+	*fd_out = fd < 0 ? -1 : fd;
+	return fd < 0 ? fd : 0;
 }
 
 void io_close(int fd)
 {
 	if (fd >= 0)
-		close(fd);
+		in_use->close(in_use, fd);
+}
+
+int io_read_up_to(int fd, void *buffer, size_t size_bytes, uint64_t offset_bytes,
+		  size_t *count_out)
+{
+	uint8_t *at = buffer;
+
+	*count_out = 0;
+	while (*count_out < size_bytes) {
+		ssize_t count = in_use->read(in_use, fd, at + *count_out, size_bytes - *count_out,
+					     offset_bytes + *count_out);
+
+		if (count == -EINTR)
+			continue;
+		if (count < 0)
+			return (int)count;
+		if (count == 0)
+			break;
+		*count_out += (size_t)count;
+	}
+	return 0;
 }
 
 int io_read(int fd, void *buffer, size_t size_bytes, uint64_t offset_bytes)
 {
-	uint8_t *at = buffer;
+	size_t count;
+	int err = io_read_up_to(fd, buffer, size_bytes, offset_bytes, &count);
 
-	while (size_bytes > 0) {
-		ssize_t count = pread(fd, at, size_bytes, (off_t)offset_bytes);
-
-		if (count < 0) {
-			if (errno == EINTR)
-				continue;
-			return -errno;
-		}
-		if (count == 0)
-			return -EUCLEAN;
-		at += count;
-		offset_bytes += (uint64_t)count;
-		size_bytes -= (size_t)count;
-	}
-	return 0;
+	return !err && count < size_bytes ? -EUCLEAN : err;
 }
 
 int io_write(int fd, const void *bytes, size_t size_bytes, uint64_t offset_bytes)
 {
-	const uint8_t *at = bytes;
+	struct iovec piece = { (void *)(uintptr_t)bytes, size_bytes };
 
-	while (size_bytes > 0) {
-		ssize_t count = pwrite(fd, at, size_bytes, (off_t)offset_bytes);
+	return io_write_vectors(fd, &piece, 1, offset_bytes);
+}
 
-		if (count < 0) {
-			if (errno == EINTR)
-				continue;
-			return -errno;
-		}
-		if (count == 0)
-			return -EIO;
-		at += count;
-		offset_bytes += (uint64_t)count;
-		size_bytes -= (size_t)count;
+/* Step over what was written, and over empty pieces. */
+static void vectors_advance(struct iovec **vectors, size_t *count, size_t written)
+{
+	while (*count > 0 && written >= (*vectors)->iov_len) {
+		written -= (*vectors)->iov_len;
+		++*vectors;
+		--*count;
 	}
-	return 0;
+	if (written) {
+		(*vectors)->iov_base = (uint8_t *)(*vectors)->iov_base + written;
+		(*vectors)->iov_len -= written;
+	}
 }
 
 int io_write_vectors(int fd, struct iovec *vectors, size_t count, uint64_t offset_bytes)
 {
+	vectors_advance(&vectors, &count, 0);
 	while (count > 0) {
-		size_t here = count < IOV_MAX ? count : IOV_MAX;
-		ssize_t written = pwritev(fd, vectors, (int)here, (off_t)offset_bytes);
+		int here = count < IOV_MAX ? (int)count : IOV_MAX;
+		ssize_t written = in_use->write(in_use, fd, vectors, here, offset_bytes);
 
-		if (written < 0) {
-			if (errno == EINTR)
-				continue;
-			return -errno;
-		}
+		if (written == -EINTR)
+			continue;
+		if (written < 0)
+			return (int)written;
 		if (written == 0)
 			return -EIO;
 		offset_bytes += (uint64_t)written;
-		while (count > 0 && (size_t)written >= vectors->iov_len) {
-			written -= (ssize_t)vectors->iov_len;
-			vectors++;
-			count--;
-		}
-		if (written) {
-			vectors->iov_base = (uint8_t *)vectors->iov_base + written;
-			vectors->iov_len -= (size_t)written;
-		}
+		vectors_advance(&vectors, &count, (size_t)written);
 	}
 	return 0;
 }
@@ -99,20 +101,30 @@ int io_write_vectors(int fd, struct iovec *vectors, size_t count, uint64_t offse
 int io_size(int fd, uint64_t *size_out)
 {
 	struct stat st;
+	int err = in_use->stat(in_use, fd, &st);
 
-	*size_out = 0;
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	*size_out = (uint64_t)st.st_size;
-	return 0;
+	*size_out = err ? 0 : (uint64_t)st.st_size;
+	return err;
+}
+
+int io_owner(int fd, uid_t *uid_out, gid_t *gid_out)
+{
+	struct stat st;
+	int err = in_use->stat(in_use, fd, &st);
+
+	*uid_out = err ? 0 : st.st_uid;
+	*gid_out = err ? 0 : st.st_gid;
+	return err;
 }
 
 int io_truncate(int fd, uint64_t size_bytes)
 {
-	while (ftruncate(fd, (off_t)size_bytes) < 0)
-		if (errno != EINTR)
-			return -errno;
-	return 0;
+	int err;
+
+	do {
+		err = in_use->truncate(in_use, fd, size_bytes);
+	} while (err == -EINTR);
+	return err;
 }
 
 static int io_write_zeros(int fd, uint64_t size_bytes)
@@ -132,92 +144,111 @@ static int io_write_zeros(int fd, uint64_t size_bytes)
 	return err;
 }
 
+static int io_allocate(int fd, int mode, uint64_t from_bytes, uint64_t size_bytes)
+{
+	int err;
+
+	do {
+		err = in_use->allocate(in_use, fd, mode, from_bytes, size_bytes);
+	} while (err == -EINTR);
+	return err;
+}
+
 int io_reserve(int fd, uint64_t size_bytes)
 {
-	while (fallocate(fd, 0, 0, (off_t)size_bytes) < 0) {
-		if (errno == EOPNOTSUPP || errno == ENOSYS)
-			return io_write_zeros(fd, size_bytes);
-		if (errno != EINTR)
-			return -errno;
-	}
-	return 0;
+	int err = io_allocate(fd, 0, 0, size_bytes);
+
+	return err == -EOPNOTSUPP || err == -ENOSYS ? io_write_zeros(fd, size_bytes) : err;
 }
 
 int io_zero(int fd, uint64_t from_bytes, uint64_t to_bytes)
 {
 	if (from_bytes == to_bytes)
 		return 0;
-	while (fallocate(fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, (off_t)from_bytes,
-			 (off_t)(to_bytes - from_bytes)) < 0)
-		if (errno != EINTR)
-			return -errno;
-	return 0;
+	return io_allocate(fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, from_bytes,
+			   to_bytes - from_bytes);
 }
 
 int io_sync(int fd)
 {
-	while (fdatasync(fd) < 0)
-		if (errno != EINTR)
-			return -errno;
-	return 0;
+	int err;
+
+	do {
+		err = in_use->sync(in_use, fd);
+	} while (err == -EINTR);
+	return err;
 }
 
 int io_sync_dir(int dir_fd)
 {
-	while (fsync(dir_fd) < 0)
-		if (errno != EINTR)
-			return -errno;
-	return 0;
+	int err;
+
+	do {
+		err = in_use->sync_dir(in_use, dir_fd);
+	} while (err == -EINTR);
+	return err;
 }
 
 int io_publish(int dir_fd, const char *from, const char *to)
 {
-	if (renameat(dir_fd, from, dir_fd, to) < 0)
-		return -errno;
-	return io_sync_dir(dir_fd);
+	int err = in_use->rename(in_use, dir_fd, from, to);
+
+	return err ? err : io_sync_dir(dir_fd);
 }
 
 int io_unlink(int dir_fd, const char *name)
 {
-	if (unlinkat(dir_fd, name, 0) < 0 && errno != ENOENT)
-		return -errno;
-	return 0;
+	int err = in_use->unlink(in_use, dir_fd, name);
+
+	return err == -ENOENT ? 0 : err;
+}
+
+int io_make_dir(int dir_fd, const char *name)
+{
+	int err = in_use->make_dir(in_use, dir_fd, name, 0700);
+
+	return err == -EEXIST ? 0 : err;
+}
+
+int io_list(int dir_fd, const char *name, io_name_fn *fn, void *context)
+{
+	return in_use->list(in_use, dir_fd, name, fn, context);
+}
+
+int io_resolve(const char *path, char **absolute_out)
+{
+	return in_use->resolve(in_use, path, absolute_out);
 }
 
 int io_lock(int fd)
 {
-	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-
-	if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
-		return 0;
-	return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
+	return in_use->lock(in_use, fd, false);
 }
 
 int io_lock_test(int fd)
 {
-	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-
-	if (fcntl(fd, F_OFD_GETLK, &lock) < 0)
-		return -errno;
-	return lock.l_type == F_UNLCK ? 0 : -EBUSY;
+	return in_use->lock(in_use, fd, true);
 }
 
-#define RESIDENT_PAGES_MAX 64u
+int io_map(int fd, size_t size_bytes, bool writable, void **map_out)
+{
+	return in_use->map(in_use, fd, size_bytes, writable, map_out);
+}
+
+void io_unmap(void *map, size_t size_bytes)
+{
+	if (map)
+		in_use->unmap(in_use, map, size_bytes);
+}
+
+void io_unmap_pages(void *from, size_t size_bytes)
+{
+	in_use->unmap_pages(in_use, from, size_bytes);
+}
 
 bool io_is_resident(const void *mapped, size_t size_bytes)
 {
-	uintptr_t page_bytes = (uintptr_t)sysconf(_SC_PAGESIZE);
-	uintptr_t from = (uintptr_t)mapped / page_bytes * page_bytes;
-	uintptr_t to = (uintptr_t)mapped + size_bytes;
-	unsigned char states[RESIDENT_PAGES_MAX];
-	size_t count = (to - from + page_bytes - 1) / page_bytes;
-
-	if (count > RESIDENT_PAGES_MAX || mincore((void *)from, to - from, states) < 0)
-		return false;
-	for (size_t i = 0; i < count; i++)
-		if (!(states[i] & 1))
-			return false;
-	return true;
+	return in_use->is_resident(in_use, mapped, size_bytes);
 }
 
 int io_slurp(int dir_fd, const char *name, size_t limit_bytes, uint8_t **bytes_out,

@@ -6,7 +6,6 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #include "engine_internal.h"
@@ -36,10 +35,10 @@ void engine_fail(struct engine *engine, int err, const char *what)
 
 int engine_create(int dir_fd, uint32_t page_size_bytes)
 {
-	if (mkdirat(dir_fd, LAYERS_NAME, 0700) < 0 && errno != EEXIST)
-		return -errno;
+	int err = io_make_dir(dir_fd, LAYERS_NAME);
+
 	/* The manifest comes last: a directory with one is a store. */
-	return manifest_create(dir_fd, page_size_bytes);
+	return err ? err : manifest_create(dir_fd, page_size_bytes);
 }
 
 static struct engine_options options_complete(const struct engine_options *options)

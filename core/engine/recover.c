@@ -7,14 +7,11 @@
  * dropped, unless anything that survived says it had been synced: that is damage,
  * not the end of the history, and the store is not opened.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "codec.h"
 #include "engine_internal.h"
@@ -196,8 +193,15 @@ static int judge_unnamed(struct engine *engine, const char *name)
 	return batch.size_bytes ? -EUCLEAN : 0;
 }
 
-static int sweep_one(struct engine *engine, const char *name, struct report *report)
+struct sweep {
+	struct engine *engine;
+	struct report *report;
+};
+
+static int sweep_one(void *context, const char *name)
 {
+	struct sweep *sweep = context;
+	struct engine *engine = sweep->engine;
 	uint64_t layer_id;
 	int verdict;
 
@@ -205,7 +209,7 @@ static int sweep_one(struct engine *engine, const char *name, struct report *rep
 		return 0;
 	verdict = judge_unnamed(engine, name);
 	if (verdict < 0)
-		return report_set(report, verdict,
+		return report_set(sweep->report, verdict,
 				  "layer file 'layers/%s' holds history but the file 'manifest' does "
 				  "not name it: the manifest was cut short; nothing was changed: "
 				  "restore it from a backup of the store", name);
@@ -219,20 +223,9 @@ static int sweep_one(struct engine *engine, const char *name, struct report *rep
 /* Remove what an interrupted step left behind. */
 static int sweep(struct engine *engine, struct report *report)
 {
-	int fd = openat(engine->layers_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *entry;
-	int err = 0;
+	struct sweep context = { engine, report };
 
-	if (!dir) {
-		err = -errno;
-		io_close(fd);
-		return err;
-	}
-	while (!err && (entry = readdir(dir)) != NULL)
-		err = sweep_one(engine, entry->d_name, report);
-	closedir(dir);
-	return err;
+	return io_list(engine->layers_fd, ".", sweep_one, &context);
 }
 
 static int find_oldest(struct engine *engine)

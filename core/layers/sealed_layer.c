@@ -5,7 +5,6 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "codec.h"
 #include "io.h"
@@ -69,9 +68,10 @@ static int read_footer(struct sealed_layer *layer, const struct store_identity *
 
 static void map_file(struct sealed_layer *layer)
 {
-	void *map = mmap(NULL, layer->file_bytes, PROT_READ, MAP_SHARED, layer->fd, 0);
+	void *map;
 
-	layer->map = map == MAP_FAILED ? NULL : map;
+	(void)io_map(layer->fd, layer->file_bytes, false, &map);
+	layer->map = map;
 }
 
 int sealed_layer_open(int dir_fd, uint64_t layer_id, const struct store_identity *store,
@@ -109,8 +109,7 @@ void sealed_layer_close(struct sealed_layer *layer)
 {
 	if (!layer)
 		return;
-	if (layer->map)
-		munmap((void *)(uintptr_t)layer->map, layer->file_bytes);
+	io_unmap((void *)(uintptr_t)layer->map, layer->file_bytes);
 	io_close(layer->fd);
 	free(layer);
 }

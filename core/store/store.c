@@ -1,13 +1,10 @@
 #include "store.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "arena.h"
@@ -28,13 +25,14 @@
 static int holder_read(int fd, char *holder_out, size_t size_bytes, int *pid_out)
 {
 	char text[HOLDER_BYTES_MAX + 1];
-	ssize_t count = pread(fd, text, HOLDER_BYTES_MAX, 0);
+	size_t count;
 	int skip = 0;
+	int err = io_read_up_to(fd, text, HOLDER_BYTES_MAX, 0, &count);
 
 	*pid_out = 0;
 	holder_out[0] = '\0';
-	if (count < 0)
-		return -errno;
+	if (err)
+		return err;
 	text[count] = '\0';
 	text[strcspn(text, "\n")] = '\0';
 	if (sscanf(text, "%d %n", pid_out, &skip) >= 1)
@@ -115,29 +113,7 @@ static bool is_leftover_of_mkfs(const char *name)
 	       strcmp(name, MANIFEST_NAME ".new") == 0;
 }
 
-typedef void dir_name_fn(void *context, const char *name);
-
-/* Call @fn for each name in directory @name of @dir_fd, but "." and "..". */
-static int dir_each_name(int dir_fd, const char *name, dir_name_fn *fn, void *context)
-{
-	int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *entry;
-
-	if (!dir) {
-		int err = -errno;
-
-		io_close(fd);
-		return err;
-	}
-	while ((entry = readdir(dir)) != NULL)
-		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-			fn(context, entry->d_name);
-	closedir(dir);
-	return 0;
-}
-
-static void judge_name(void *context, const char *name)
+static int judge_name(void *context, const char *name)
 {
 	enum dir_state *state = context;
 
@@ -145,12 +121,14 @@ static void judge_name(void *context, const char *name)
 		*state = DIR_STORE;
 	else if (*state != DIR_STORE && !is_leftover_of_mkfs(name))
 		*state = DIR_OTHER;
+	return 0;
 }
 
-static void count_name(void *context, const char *name)
+static int count_name(void *context, const char *name)
 {
 	(void)name;
 	++*(unsigned *)context;
+	return 0;
 }
 
 static int dir_state_get(int dir_fd, enum dir_state *state_out)
@@ -159,12 +137,12 @@ static int dir_state_get(int dir_fd, enum dir_state *state_out)
 	int err;
 
 	*state_out = DIR_EMPTY;
-	err = dir_each_name(dir_fd, ".", judge_name, state_out);
+	err = io_list(dir_fd, ".", judge_name, state_out);
 	if (err || *state_out != DIR_EMPTY)
 		return err;
 	/* mkfs makes the manifest before the first layer: layers without one are
 	 * what is left of a history. */
-	err = dir_each_name(dir_fd, "layers", count_name, &layer_count);
+	err = io_list(dir_fd, "layers", count_name, &layer_count);
 	if (layer_count)
 		*state_out = DIR_HEADLESS;
 	return err == -ENOENT ? 0 : err;
@@ -266,9 +244,10 @@ int store_mkfs(const char *path, const struct store_mkfs_options *options, struc
 		return report_set(report, -EINVAL,
 				  "page size %u: it must be a power of two from %u to %u", page_size,
 				  STORE_PAGE_SIZE_MIN, STORE_PAGE_SIZE_MAX);
-	if (mkdir(path, 0700) < 0 && errno != EEXIST)
-		return report_set(report, -errno, "%s: can't make the directory: %s", path,
-				  strerror(errno));
+	err = io_make_dir(AT_FDCWD, path);
+	if (err)
+		return report_set(report, err, "%s: can't make the directory: %s", path,
+				  strerror(-err));
 	err = io_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0, &dir_fd);
 	if (err == -ENOTDIR)
 		return report_set(report, err, "%s: not a directory: choose another place", path);
@@ -299,9 +278,9 @@ static int open_dir(struct store *store, const char *path, struct report *report
 				  path);
 	if (err)
 		return report_set(report, err, "%s: %s", path, strerror(-err));
-	store->path = realpath(path, NULL);
-	if (!store->path)
-		return report_set(report, -errno, "%s: %s", path, strerror(errno));
+	err = io_resolve(path, &store->path);
+	if (err)
+		return report_set(report, err, "%s: %s", path, strerror(-err));
 	err = dir_state_get(store->dir_fd, &state);
 	if (err)
 		return report_set(report, err, "%s: %s", path, strerror(-err));
@@ -320,14 +299,15 @@ static int open_dir(struct store *store, const char *path, struct report *report
 /* An empty history gets its root now: mkfs was killed before it, or is running. */
 static int ensure_root(struct store *store, struct report *report)
 {
-	struct stat st;
+	uid_t uid;
+	gid_t gid;
 	int err;
 
 	if (engine_newest(store->engine).value)
 		return 0;
-	if (fstat(store->dir_fd, &st) < 0)
-		return -errno;
-	err = tree_make_root(store, 0755, st.st_uid, st.st_gid);
+	err = io_owner(store->dir_fd, &uid, &gid);
+	if (!err)
+		err = tree_make_root(store, 0755, uid, gid);
 	if (err)
 		report_set(report, err, "%s: can't write the root directory: %s", store->path,
 			   strerror(-err));

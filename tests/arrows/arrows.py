@@ -10,7 +10,8 @@ compile_commands.json, on a file that includes one header of one box:
 (2) the control: every header a box may reach compiles, alone and first;
 (3) no core box, and no command, can see libfuse; few files of fs name it;
 (4) no #include names a folder, which would walk around the include paths;
-(5) nothing reaches tests.
+(5) nothing reaches tests;
+(6) one file of core calls the kernel about files (core/base/io_disk.c).
 """
 import json
 import os
@@ -39,6 +40,17 @@ REACH = {
 # What a box offers to those above it, where that is not all of its headers.
 FACADE = {"core/store": {"store.h", "tree.h"}}
 FUSE_FILES_MAX = 3
+# What only the disk calls. mmap and its kin serve memory as well: those are told by MAP_SHARED
+# and by the descriptor.
+DISK = "core/base/io_disk.c"
+FILE_CALL = re.compile(
+    r"(?<![\w>.])(open|openat2?|creat|close|close_range|dup[23]?|p?readv?2?|p?writev?2?|pread64|"
+    r"pwrite64|lseek|readdir|opendir|fdopendir|getdents64|fopen|fdopen|freopen|l?f?stat|fstatat|"
+    r"statx|f?statvfs|f?statfs|access|faccessat|f?truncate|fallocate|posix_fallocate|fsync|"
+    r"fdatasync|syncfs|sync|sync_file_range|msync|rename|renameat2?|unlink|unlinkat|remove|link|"
+    r"linkat|symlink|symlinkat|mkdir|mkdirat|rmdir|fcntl|flock|lockf|ioctl|sendfile|splice|"
+    r"copy_file_range|readlink|readlinkat|realpath|chdir|mkstemp|tmpfile|syscall)\s*\(")
+COMMENT_OR_STRING = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"', re.S)
 INCLUDE = re.compile(rb'^\s*#\s*include\s*["<]([^">]+)[">]', re.MULTILINE)
 
 
@@ -169,6 +181,24 @@ class Arrows(unittest.TestCase):
             for name in re.findall(rb'^\s*#\s*include\s*"([^"]+)"', path.read_bytes(), re.M):
                 with self.subTest(file=str(path.relative_to(SOURCE))):
                     self.assertNotIn(b"/", name)
+
+    @staticmethod
+    def code_of(path):
+        """The text without comments and strings, its lines kept."""
+        return COMMENT_OR_STRING.sub(lambda found: "\n" * found.group().count("\n"),
+                                     path.read_text("utf-8"))
+
+    def test_only_the_disk_calls_the_kernel_about_files(self):
+        calls = {str(path.relative_to(SOURCE)): found
+                 for path in sorted((SOURCE / "core").rglob("*.[ch]"))
+                 if (found := [call.group(1) for call in FILE_CALL.finditer(self.code_of(path))])}
+        print(f"{DISK}: {sorted(set(calls.get(DISK, [])))}")
+        self.assertGreaterEqual(set(calls[DISK]), {"openat", "pread", "pwritev", "fdatasync",
+                                                   "fsync", "renameat", "unlinkat"})
+        self.assertEqual({name: found for name, found in calls.items() if name != DISK}, {})
+        mapping = [str(path.relative_to(SOURCE)) for path in (SOURCE / "core").rglob("*.[ch]")
+                   if "MAP_SHARED" in self.code_of(path)]
+        self.assertEqual(mapping, [DISK])
 
     def test_nothing_reaches_tests(self):
         names = {path.name for path in (SOURCE / "tests").rglob("*.h")}
