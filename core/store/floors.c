@@ -23,8 +23,9 @@ int floors_decode(const uint8_t *bytes, size_t size_bytes, struct floors *floors
 
 		entry->block = get_u64(&c);
 		entry->lsn = lsn_make(get_u64(&c));
-		if (i && (entry->block <= entry[-1].block ||
-			  entry->lsn.value < entry[-1].lsn.value)) {
+		if (entry->lsn.value >= LSN_LIMIT ||
+		    (i && (entry->block <= entry[-1].block ||
+			   entry->lsn.value < entry[-1].lsn.value))) {
 			floors_free(floors_out);
 			return -EUCLEAN;
 		}
@@ -52,6 +53,12 @@ int floors_load(const struct layer_guard *guard, uint64_t ino, struct lsn lsn,
 	if (!err)
 		err = floors_decode(bytes, size, floors_out);
 	free(bytes);
+	/* None was made by a change that was yet to come. */
+	if (!err && floors_out->count &&
+	    floors_out->entries[floors_out->count - 1].lsn.value > version.lsn.value) {
+		floors_free(floors_out);
+		err = -EUCLEAN;
+	}
 	return err < 0 ? err : 0;
 }
 
