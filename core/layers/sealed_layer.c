@@ -294,7 +294,7 @@ static int version_read(struct sealed_layer *layer, struct block_cursor *cursor,
 	get_u16(&c);
 	version_out->checksum = get_u64(&c);
 	if (version_out->form < VERSION_IMAGE || version_out->form > VERSION_TOMBSTONE ||
-	    version_out->weight > VERSION_WEIGHT_MAX ||
+	    version_out->weight > VERSION_WEIGHT_MAX || version_out->offset < LAYER_HEADER_BYTES ||
 	    (uint64_t)version_out->offset + version_out->size_bytes > layer->file_bytes)
 		return -EUCLEAN;
 	return 0;
