@@ -222,7 +222,8 @@ int batch_view_open(const uint8_t *bytes, size_t limit_bytes, uint64_t chain_bef
 	view_out->time_ns = (int64_t)get_u64(&c);
 	view_out->durable_lag = get_u32(&c);
 	if (c.bad || view_out->size_bytes < BATCH_HEADER_BYTES ||
-	    view_out->size_bytes > limit_bytes || view_out->flags > BATCH_OPENED)
+	    view_out->size_bytes > limit_bytes || view_out->flags > BATCH_OPENED ||
+	    (view_out->flags & BATCH_OPENED && view_out->entry_count))
 		return 1;
 	if (!measure_heads(bytes, view_out->size_bytes, view_out->entry_count, view_out->flags,
 			   &heads_bytes))

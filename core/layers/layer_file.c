@@ -60,7 +60,8 @@ int layer_header_decode(const uint8_t bytes[LAYER_HEADER_BYTES],
 	header_out->start = lsn_make(get_u64(&c));
 	header_out->chain_start = get_u64(&c);
 	if (get_u64(&c) != checksum(bytes, HEADER_USED_BYTES, store->seed) ||
-	    page_size != store->page_size_bytes || header_out->start.value >= LSN_LIMIT)
+	    page_size != store->page_size_bytes ||
+	    header_out->start.value >= LSN_LIMIT - LAYER_SIZE_MAX)
 		return -EUCLEAN;
 	return 0;
 }

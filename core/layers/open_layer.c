@@ -30,11 +30,14 @@ static int layer_new(uint64_t layer_id, const struct store_identity *store,
 	return 0;
 }
 
+static uint32_t version_limit(const struct open_layer *layer)
+{
+	return (uint32_t)((layer->arena.capacity_bytes - LAYER_HEADER_BYTES) / VERSION_BYTES_MIN);
+}
+
 static int index_for(struct open_layer *layer)
 {
-	uint64_t log_bytes = layer->arena.capacity_bytes - LAYER_HEADER_BYTES;
-
-	return version_index_create((uint32_t)(log_bytes / VERSION_BYTES_MIN), &layer->index);
+	return version_index_create(version_limit(layer), &layer->index);
 }
 
 int open_layer_create(int dir_fd, uint64_t layer_id, uint64_t size_bytes,
@@ -373,7 +376,7 @@ int open_layer_each_version(struct open_layer *layer, uint64_t ino, layer_versio
 /* ---- recovery ---- */
 
 /* Verify every payload of a batch and index it. 0; 1: a payload is damaged, and
- * nothing was indexed; -ENOMEM. */
+ * nothing was indexed; -EUCLEAN: no lease would have been given for it; -ENOMEM. */
 static int recover_batch(struct open_layer *layer, const struct batch_view *batch, uint64_t at)
 {
 	struct lsn lsn = lsn_make(layer->base.start.value + at + batch->size_bytes -
@@ -390,6 +393,8 @@ static int recover_batch(struct open_layer *layer, const struct batch_view *batc
 		    entry.checksum)
 			return 1;
 	}
+	if (batch->entry_count > version_limit(layer) - layer->leased_versions)
+		return -EUCLEAN;
 	if (version_index_prepare(layer->index, batch->entry_count))
 		return -ENOMEM;
 	while (batch_view_next(&take, &entry) == 0) {
@@ -451,6 +456,18 @@ static int recover_log(struct open_layer *layer, uint64_t chain, bool wanted,
 	return 0;
 }
 
+/* Is there room for the index, which every lease left? Not if the file was cut
+ * short behind its last batch. */
+static bool can_be_sealed(const struct open_layer *layer)
+{
+	uint64_t log_blocks = (layer->leased_tail + LAYER_BLOCK_BYTES - 1) / LAYER_BLOCK_BYTES;
+
+	return log_blocks * LAYER_BLOCK_BYTES +
+		       layer_index_bytes(version_index_key_count(layer->index),
+					 version_index_version_count(layer->index)) <=
+	       layer->arena.capacity_bytes;
+}
+
 static int recover_started(struct open_layer *layer, const struct layer_header *header,
 			   struct lsn start, uint64_t chain, struct open_layer_recovery *recovery)
 {
@@ -469,7 +486,8 @@ static int recover_started(struct open_layer *layer, const struct layer_header *
 	layer->chain_start = layer->chain = chain;
 	layer->started = true;
 	arena_account(&layer->arena, ARENA_FRAMING, LAYER_HEADER_BYTES);
-	return recover_log(layer, chain, true, recovery);
+	err = recover_log(layer, chain, true, recovery);
+	return !err && !can_be_sealed(layer) ? -EUCLEAN : err;
 }
 
 int open_layer_recover(int dir_fd, uint64_t layer_id, const struct store_identity *store,

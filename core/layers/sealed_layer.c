@@ -293,7 +293,7 @@ static int version_read(struct sealed_layer *layer, struct block_cursor *cursor,
 	get_u16(&c);
 	version_out->checksum = get_u64(&c);
 	if (version_out->form < VERSION_IMAGE || version_out->form > VERSION_TOMBSTONE ||
-	    version_out->weight > VERSION_WEIGHT_MAX ||
+	    version_out->weight > VERSION_WEIGHT_MAX || version_out->offset < LAYER_HEADER_BYTES ||
 	    (uint64_t)version_out->offset + version_out->size_bytes > layer->file_bytes)
 		return -EUCLEAN;
 	return 0;
@@ -352,7 +352,8 @@ int sealed_layer_find(struct sealed_layer *layer, struct key key, struct lsn lsn
 	return err;
 }
 
-/* Call @fn with each key record in [@low, @high], in key order. */
+/* Call @fn with each key record in [@low, @high], in key order. Keys out of order are
+ * -EUCLEAN: @fn may rely on the range. */
 typedef int key_record_fn(void *context, struct sealed_layer *layer,
 			  const struct key_record *record);
 
@@ -364,10 +365,14 @@ static int each_key(struct sealed_layer *layer, struct key low, struct key high,
 	uint32_t number;
 	int err = key_lower_bound(layer, &cursor, low, &number);
 
-	for (; !err && number < layer->footer.key_count; number++) {
+	for (bool first = true; !err && number < layer->footer.key_count; number++) {
 		err = key_record_read(layer, &cursor, number, &record);
 		if (err || key_compare(record.key, high) > 0)
 			break;
+		if (key_compare(record.key, low) < (first ? 0 : 1))
+			return -EUCLEAN;
+		first = false;
+		low = record.key;
 		err = fn(context, layer, &record);
 	}
 	return err;

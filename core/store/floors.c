@@ -6,22 +6,31 @@
 #include "codec.h"
 #include "engine.h"
 
-static int floors_decode(const uint8_t *bytes, size_t size_bytes, struct floors *floors)
+int floors_decode(const uint8_t *bytes, size_t size_bytes, struct floors *floors_out)
 {
 	struct get_cursor c = get_cursor(bytes, size_bytes);
+	uint32_t count = (uint32_t)(size_bytes / FLOOR_BYTES);
 
+	*floors_out = (struct floors){ NULL, 0, 0 };
 	if (size_bytes % FLOOR_BYTES)
 		return -EUCLEAN;
-	for (uint32_t i = 0; i < size_bytes / FLOOR_BYTES; i++) {
-		struct floor_entry *entry = &floors->entries[i];
+	floors_out->entries = malloc(((size_t)count + 1) * sizeof(*floors_out->entries));
+	if (!floors_out->entries)
+		return -ENOMEM;
+	floors_out->room = count + 1;
+	for (uint32_t i = 0; i < count; i++) {
+		struct floor_entry *entry = &floors_out->entries[i];
 
 		entry->block = get_u64(&c);
 		entry->lsn = lsn_make(get_u64(&c));
-		if (i && (entry->block <= entry[-1].block ||
-			  entry->lsn.value < entry[-1].lsn.value))
+		if (entry->lsn.value >= LSN_LIMIT ||
+		    (i && (entry->block <= entry[-1].block ||
+			   entry->lsn.value < entry[-1].lsn.value))) {
+			floors_free(floors_out);
 			return -EUCLEAN;
+		}
 	}
-	floors->count = (uint32_t)(size_bytes / FLOOR_BYTES);
+	floors_out->count = count;
 	return 0;
 }
 
@@ -29,7 +38,7 @@ int floors_load(const struct layer_guard *guard, uint64_t ino, struct lsn lsn,
 		struct floors *floors_out)
 {
 	struct version version;
-	uint8_t *bytes = NULL;
+	uint8_t *bytes;
 	size_t size;
 	int err;
 
@@ -37,18 +46,19 @@ int floors_load(const struct layer_guard *guard, uint64_t ino, struct lsn lsn,
 	err = engine_find(guard, key_make(ino, KEY_FLOOR, 0), lsn, &version);
 	if (err)
 		return err < 0 ? err : 0;
-	floors_out->room = version.size_bytes / FLOOR_BYTES + 1;
-	floors_out->entries = malloc(floors_out->room * sizeof(*floors_out->entries));
-	bytes = malloc(version.size_bytes + 1);
-	if (!bytes || !floors_out->entries)
-		err = -ENOMEM;
-	if (!err)
-		err = engine_load(guard, &version, bytes, version.size_bytes, &size);
+	bytes = malloc((size_t)version.size_bytes + 1);
+	if (!bytes)
+		return -ENOMEM;
+	err = engine_load(guard, &version, bytes, version.size_bytes, &size);
 	if (!err)
 		err = floors_decode(bytes, size, floors_out);
 	free(bytes);
-	if (err)
+	/* None was made by a change that was yet to come. */
+	if (!err && floors_out->count &&
+	    floors_out->entries[floors_out->count - 1].lsn.value > version.lsn.value) {
 		floors_free(floors_out);
+		err = -EUCLEAN;
+	}
 	return err < 0 ? err : 0;
 }
 

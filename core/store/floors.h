@@ -14,6 +14,7 @@
 #ifndef VARVE_STORE_FLOORS_H
 #define VARVE_STORE_FLOORS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "lsn.h"
@@ -40,6 +41,8 @@ struct lsn floors_at(const struct floors *floors, uint64_t block);
 int floors_cut(struct floors *floors, uint64_t block, struct lsn lsn);
 
 #define FLOOR_BYTES 16u
+/* The other way; *floors_out is to be freed. -EUCLEAN: no such list; -ENOMEM. */
+int floors_decode(const uint8_t *bytes, size_t size_bytes, struct floors *floors_out);
 /* Encode into @bytes_out, FLOOR_BYTES for each entry. */
 void floors_encode(const struct floors *floors, uint8_t *bytes_out);
 

@@ -80,6 +80,8 @@ int name_bucket_next(const struct name_bucket *bucket, size_t *at_bytes,
 		return -EUCLEAN;
 	memcpy(entry_out->name, name, entry_out->length);
 	entry_out->name[entry_out->length] = '\0';
+	if (strcmp(entry_out->name, ".") == 0 || strcmp(entry_out->name, "..") == 0)
+		return -EUCLEAN;
 	*at_bytes = (size_t)(c.at - bucket->bytes);
 	return 0;
 }

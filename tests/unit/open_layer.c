@@ -238,6 +238,21 @@ static void a_layer_of_another_store_is_refused(void **state)
 				      TEST_LAYER_CHAIN, false, &test->open, &recovery), -ENOENT);
 }
 
+/* Nothing is lost, but there is no room left for the index that sealing adds. */
+static void a_file_cut_short_behind_its_log_is_refused(void **state)
+{
+	struct test_layer *test = *state;
+	struct open_layer_recovery recovery;
+	uint64_t tail;
+
+	test_layer_append_many(test, 20);
+	tail = atomic_load(&test->open->tail);
+	test_layer_close(test);
+	assert_int_equal(truncate(test->path, (off_t)((tail + 4095) / 4096 * 4096)), 0);
+	assert_err(open_layer_recover(test->dir_fd, 7, &test->store, lsn_make(TEST_LAYER_START),
+				      TEST_LAYER_CHAIN, true, &test->open, &recovery), -EUCLEAN);
+}
+
 #define layer_test(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -253,6 +268,7 @@ int main(void)
 		layer_test(a_flipped_byte_ends_the_history_before_it),
 		layer_test(a_layer_behind_another_history_counts_as_a_spare),
 		layer_test(a_layer_of_another_store_is_refused),
+		layer_test(a_file_cut_short_behind_its_log_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,405 @@
+#include "image.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "checksum.h"
+#include "fuzz.h"
+#include "manifest.h"
+
+#define EDIT_BYTES 5u
+#define EDITS_MAX 200u
+#define TAIL_BYTES 8192u        /* beyond what is used; edited and put back too */
+
+/* ---- making it ---- */
+
+static uint64_t u64_at(const uint8_t *bytes)
+{
+	struct get_cursor c = get_cursor(bytes, 8);
+
+	return get_u64(&c);
+}
+
+static void set_u64(uint8_t *bytes, uint64_t value)
+{
+	struct put_cursor c = put_cursor(bytes, 8);
+
+	put_u64(&c, value);
+}
+
+static void map_file(struct image_file *file)
+{
+	int fd = open(file->path, O_RDWR | O_CLOEXEC);
+
+	must(fd >= 0, "cannot open", file->path);
+	file->map = mmap(NULL, file->size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	must(file->map != MAP_FAILED, "cannot map", file->path);
+	close(fd);
+}
+
+static struct image_file *add_file(struct image *image, const char *name, uint64_t layer_id)
+{
+	struct image_file *file = &image->files[image->file_count++];
+	struct stat st;
+
+	require(image->file_count <= IMAGE_FILES_MAX);
+	path_join(file->path, image->golden->store, name);
+	must(stat(file->path, &st) == 0, "cannot stat", file->path);
+	file->layer_id = layer_id;
+	file->size_bytes = file->used_bytes = (size_t)st.st_size;
+	map_file(file);
+	while (file->used_bytes && !file->map[file->used_bytes - 1])
+		file->used_bytes--;
+	file->used_bytes += TAIL_BYTES;
+	if (file->used_bytes > file->size_bytes)
+		file->used_bytes = file->size_bytes;
+	file->base = malloc(file->used_bytes);
+	must(file->base != NULL, "no memory for", file->path);
+	memcpy(file->base, file->map, file->used_bytes);
+	return file;
+}
+
+static void add_region(struct image *image, struct image_file *file, uint64_t start, uint64_t end)
+{
+	require(image->region_count < IMAGE_REGIONS_MAX);
+	if (start < end)
+		image->regions[image->region_count++] =
+			(struct image_region){ file, (size_t)start, (size_t)(end - start) };
+}
+
+static void add_layer(struct image *image, const struct manifest_layer *entry)
+{
+	char name[LAYER_NAME_BYTES], path[64];
+	const struct layer_footer *footer;
+	struct image_file *file;
+
+	layer_name(entry->layer_id, name);
+	snprintf(path, sizeof(path), "layers/%s", name);
+	file = add_file(image, path, entry->layer_id);
+	file->sealed = entry->sealed;
+	footer = &file->footer;
+	add_region(image, file, 0, 64);
+	add_region(image, file, LAYER_HEADER_BYTES, LAYER_HEADER_BYTES + 512);
+	if (!entry->sealed) {
+		add_region(image, file, LAYER_HEADER_BYTES, file->used_bytes);
+		add_region(image, file, file->used_bytes - TAIL_BYTES - 512, file->used_bytes);
+		return;
+	}
+	must(layer_footer_decode(file->map + file->size_bytes - LAYER_BLOCK_BYTES, &image->store,
+				 entry->layer_id, file->size_bytes, &file->footer) == 0,
+	     "no footer in", file->path);
+	add_region(image, file, LAYER_HEADER_BYTES, (uint64_t)footer->filter_block * LAYER_BLOCK_BYTES);
+	add_region(image, file, (uint64_t)footer->filter_block * LAYER_BLOCK_BYTES,
+		   (uint64_t)footer->key_block * LAYER_BLOCK_BYTES);
+	add_region(image, file, (uint64_t)footer->key_block * LAYER_BLOCK_BYTES,
+		   (uint64_t)footer->key_block * LAYER_BLOCK_BYTES +
+			   (uint64_t)footer->key_count * LAYER_KEY_BYTES);
+	add_region(image, file, (uint64_t)footer->version_block * LAYER_BLOCK_BYTES,
+		   (uint64_t)footer->version_block * LAYER_BLOCK_BYTES +
+			   (uint64_t)footer->version_count * LAYER_VERSION_BYTES);
+	add_region(image, file, (uint64_t)footer->fence_block * LAYER_BLOCK_BYTES,
+		   (uint64_t)footer->fence_block * LAYER_BLOCK_BYTES + 64);
+	add_region(image, file, file->size_bytes - LAYER_BLOCK_BYTES,
+		   file->size_bytes - LAYER_BLOCK_BYTES + 104);
+}
+
+static struct image the_image;
+
+static void remove_golden(void)
+{
+	golden_free(the_image.golden);
+}
+
+struct image *image_get(void)
+{
+	struct image *image = &the_image;
+	struct report report = { "" };
+	struct manifest manifest;
+	int dir_fd;
+
+	if (image->golden)
+		return image;
+	fuzz_be_quiet();
+	fuzz_own_shm();
+	image->golden = golden_new(GOLDEN_NAME);
+	atexit(remove_golden);
+	dir_fd = open(image->golden->store, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	must(dir_fd >= 0 && !manifest_open(&manifest, dir_fd, false, &report), "no manifest in",
+	     image->golden->store);
+	image->store = manifest.store;
+	for (uint32_t i = 0; i < manifest.layer_count; i++)
+		add_layer(image, &manifest.layers[i]);
+	struct image_file *file = add_file(image, "manifest", 0);
+	add_region(image, file, 0, 64);
+	add_region(image, file, 64, file->used_bytes);
+	manifest_close(&manifest);
+	close(dir_fd);
+	return image;
+}
+
+/* ---- sealing again ---- */
+
+/* A head of an entry, read without batch.c. */
+struct head {
+	struct key key;
+	uint8_t form, weight;
+	uint64_t payload_bytes;
+	size_t checksum_at;
+};
+
+static bool head_read(struct get_cursor *c, const uint8_t *bytes, struct head *head)
+{
+	uint64_t kind = get_u8(c);
+
+	head->form = get_u8(c);
+	head->weight = get_u8(c);
+	head->key.ino = get_varint(c);
+	head->key.sub = kind << KEY_INDEX_BITS | get_varint(c);
+	head->payload_bytes = get_varint(c);
+	head->checksum_at = (size_t)(c->at - bytes);
+	get_u64(c);
+	return !c->bad;
+}
+
+/* Make checksums and chain of the batch at @at right. Its size; 0: it is none. */
+static size_t seal_batch(const struct image *image, uint8_t seal, uint8_t *bytes, size_t limit,
+			 uint64_t end_lsn_less_size, uint64_t *chain)
+{
+	struct get_cursor c = get_cursor(bytes, limit);
+	size_t heads_end, payload_at;
+	uint16_t count, flags;
+	uint32_t size;
+	struct head head;
+
+	get_u64(&c);
+	size = get_u32(&c);
+	count = get_u16(&c);
+	flags = get_u16(&c);
+	get_bytes(&c, 12 + (flags & 1 ? 16 : 0));
+	struct get_cursor heads = c;
+	for (uint16_t i = 0; i < count; i++)
+		if (!head_read(&c, bytes, &head))
+			return 0;
+	heads_end = payload_at = (size_t)(c.at - bytes);
+	if (c.bad || size < heads_end || size > limit)
+		return 0;
+	for (uint16_t i = 0; seal & IMAGE_SEAL_PAYLOADS && i < count; i++) {
+		head_read(&heads, bytes, &head);
+		if (head.payload_bytes > size - payload_at)
+			break;
+		set_u64(bytes + head.checksum_at,
+			checksum(bytes + payload_at, head.payload_bytes,
+				 checksum_version_seed(image->store.seed, head.key,
+						       lsn_make(end_lsn_less_size + size), head.form,
+						       head.weight)));
+		payload_at += head.payload_bytes;
+	}
+	*chain = checksum(bytes + 8, heads_end - 8, *chain);
+	set_u64(bytes, *chain);
+	return size;
+}
+
+/* The records of the index get the payloads' checksums, by the keys that name them. */
+static void seal_index_payloads(const struct image *image, struct image_file *file)
+{
+	const struct layer_footer *footer = &file->footer;
+
+	for (uint32_t k = 0; k < footer->key_count; k++) {
+		const uint8_t *record = file->map + (uint64_t)footer->key_block * LAYER_BLOCK_BYTES +
+					k * LAYER_KEY_BYTES;
+		struct get_cursor c = get_cursor(record, LAYER_KEY_BYTES);
+		struct key key = { get_u64(&c), 0 };
+		uint32_t first, count;
+
+		key.sub = get_u64(&c);
+		first = get_u32(&c);
+		count = get_u32(&c);
+		for (uint32_t v = first; v < footer->version_count && v - first < count; v++) {
+			uint8_t *at = file->map +
+				      (uint64_t)footer->version_block * LAYER_BLOCK_BYTES +
+				      v * LAYER_VERSION_BYTES;
+			struct get_cursor r = get_cursor(at, LAYER_VERSION_BYTES);
+			struct lsn lsn = lsn_make(footer->start.value + get_u32(&r));
+			uint32_t offset = get_u32(&r), size = get_u32(&r);
+			uint8_t form = get_u8(&r), weight = get_u8(&r);
+
+			if ((uint64_t)offset + size > file->size_bytes)
+				continue;
+			set_u64(at + 16, checksum(file->map + offset, size,
+						  checksum_version_seed(image->store.seed, key, lsn,
+									form, weight)));
+		}
+	}
+}
+
+static void seal_layer(const struct image *image, uint8_t seal, struct image_file *file,
+		       uint64_t *chain)
+{
+	uint64_t start = u64_at(file->map + 40);
+	size_t at = LAYER_HEADER_BYTES, size;
+	size_t end = file->sealed ? (size_t)file->footer.filter_block * LAYER_BLOCK_BYTES
+				  : file->used_bytes;
+
+	if (file->used_bytes < LAYER_HEADER_BYTES || !u64_at(file->map))
+		return;
+	if (seal & IMAGE_SEAL_CHAINS) {
+		set_u64(file->map + 48, *chain);
+		while (at < end && (size = seal_batch(image, seal, file->map + at, end - at,
+						      start + at - LAYER_HEADER_BYTES, chain)))
+			at += size;
+	}
+	if (seal & IMAGE_SEAL_HEADERS)
+		set_u64(file->map + 56, checksum(file->map, 56, image->store.seed));
+	if (!file->sealed)
+		return;
+	uint8_t *footer = file->map + file->size_bytes - LAYER_BLOCK_BYTES;
+	if (seal & IMAGE_SEAL_PAYLOADS)
+		seal_index_payloads(image, file);
+	if (seal & IMAGE_SEAL_CHAINS) {
+		set_u64(footer + 32, u64_at(file->map + 48));
+		set_u64(footer + 40, *chain);
+	}
+	for (uint32_t b = file->footer.filter_block;
+	     seal & IMAGE_SEAL_BLOCKS && b <= file->footer.footer_block; b++)
+		layer_block_seal(file->map + (uint64_t)b * LAYER_BLOCK_BYTES, &image->store,
+				 file->layer_id, b);
+}
+
+static void seal_manifest(const struct image *image, struct image_file *file, uint8_t seal)
+{
+	uint64_t chain = image->store.seed;
+	size_t at = 64;
+
+	set_u64(file->map + 56, checksum(file->map, 56, 0));
+	while (at + 13 <= file->used_bytes) {
+		struct get_cursor c = get_cursor(file->map + at, 13);
+		uint32_t size = get_u32(&c);
+		uint8_t type = get_u8(&c);
+		uint64_t id = get_u64(&c);
+
+		if (size < 13 || size > 64 || at + size > file->used_bytes)
+			break;
+		for (size_t i = 0; type == 2 && size == 53 && seal & IMAGE_SEAL_CHAINS &&
+				   i < image->file_count; i++)
+			if (image->files[i].sealed && image->files[i].layer_id == id)
+				set_u64(file->map + at + 29,
+					u64_at(image->files[i].map + image->files[i].size_bytes -
+					       LAYER_BLOCK_BYTES + 40));
+		chain = checksum(file->map + at, size - 8, chain);
+		set_u64(file->map + at + size - 8, chain);
+		at += size;
+	}
+}
+
+static void seal_all(struct image *image, uint8_t seal)
+{
+	uint64_t chain = image->store.seed;
+
+	for (size_t i = 0; i < image->file_count; i++)
+		if (image->files[i].layer_id)
+			seal_layer(image, seal, &image->files[i], &chain);
+	for (size_t i = 0; i < image->file_count && seal & IMAGE_SEAL_MANIFEST; i++)
+		if (!image->files[i].layer_id)
+			seal_manifest(image, &image->files[i], seal);
+}
+
+/* ---- editing ---- */
+
+enum edit { EDIT_FLIP, EDIT_SET, EDIT_ADD, EDIT_FILL, EDIT_COPY, EDIT_PAGE, EDIT_RESIZE, EDITS };
+
+static void edit_one(struct image *image, const uint8_t *edit)
+{
+	struct image_region *region = &image->regions[edit[0] % image->region_count];
+	uint8_t *map = region->file->map + region->start, value = edit[4];
+	size_t offset = (edit[1] | (size_t)edit[2] << 8) % region->size_bytes;
+	size_t left = region->size_bytes - offset;
+
+	switch ((enum edit)(edit[3] % EDITS)) {
+	case EDIT_FLIP:
+		map[offset] ^= value;
+		break;
+	case EDIT_SET:
+		map[offset] = value;
+		break;
+	case EDIT_ADD:
+		map[offset] = (uint8_t)(map[offset] + value);
+		break;
+	case EDIT_FILL:         /* up to 16 bytes of 0x00, 0xff, 0x7f, 0x80 */
+		memset(map + offset, (uint8_t)("\0\377\177\200"[value >> 6]),
+		       (value & 15) + 1u < left ? (value & 15) + 1u : left);
+		break;
+	case EDIT_COPY:         /* up to 64 bytes from elsewhere in the region */
+		if (left > 64)
+			memmove(map + offset, map + (size_t)value * 24 % (region->size_bytes - 63), 64);
+		break;
+	case EDIT_PAGE:         /* a sector of another region */
+		if (left > 512 && image->regions[value % image->region_count].size_bytes >= 512)
+			memcpy(map + offset / 512 * 512,
+			       image->regions[value % image->region_count].file->base +
+				       image->regions[value % image->region_count].start, 512);
+		break;
+	case EDIT_RESIZE:
+		region->file->resized = true;
+		region->file->new_size_bytes = value & 1 ? (region->start + offset) & ~(size_t)4095
+							 : region->start + offset;
+		break;
+	case EDITS:
+		break;
+	}
+}
+
+void image_apply(struct image *image, const uint8_t *data, size_t size_bytes)
+{
+	size_t count = image_edit_count(size_bytes);
+
+	for (size_t i = 0; i < count && i < EDITS_MAX; i++)
+		edit_one(image, data + 2 + i * EDIT_BYTES);
+	if (image_seal_of(data, size_bytes))
+		seal_all(image, image_seal_of(data, size_bytes));
+	for (size_t i = 0; i < image->file_count; i++)
+		if (image->files[i].resized)
+			must(truncate(image->files[i].path,
+				      (off_t)image->files[i].new_size_bytes) == 0,
+			     "cannot resize", image->files[i].path);
+}
+
+/* After a store wrote: whatever it made goes, and the files are made anew. */
+static void reset_all(struct image *image)
+{
+	char path[PATH_MAX];
+
+	for (size_t i = 0; i < image->file_count; i++)
+		munmap(image->files[i].map, image->files[i].size_bytes);
+	dir_remove(image->golden->store);
+	path_join(path, image->golden->store, "layers");
+	must(!mkdir(image->golden->store, 0700) && !mkdir(path, 0700), "cannot make", path);
+	for (size_t i = 0; i < image->file_count; i++) {
+		struct image_file *file = &image->files[i];
+		int fd = open(file->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+		must(fd >= 0 && !ftruncate(fd, (off_t)file->size_bytes) &&
+			     write(fd, file->base, file->used_bytes) == (ssize_t)file->used_bytes,
+		     "cannot make", file->path);
+		close(fd);
+		map_file(file);
+	}
+}
+
+void image_reset(struct image *image)
+{
+	bool resized = false;
+
+	for (size_t i = 0; i < image->file_count; i++) {
+		resized |= image->files[i].resized;
+		image->files[i].resized = false;
+	}
+	if (image->written || resized) {
+		reset_all(image);
+	} else {
+		for (size_t i = 0; i < image->file_count; i++)
+			memcpy(image->files[i].map, image->files[i].base,
+			       image->files[i].used_bytes);
+	}
+	image->written = false;
+}

@@ -1,0 +1,76 @@
+/*
+ * Image: the golden store's files, mapped, to be edited by an input and put back.
+ *
+ * An input is [u8 what to seal again][u8 how to open] and edits of 5 bytes each:
+ * u8 region, u16 offset in it, u8 what to do, u8 value. Regions are the parts that
+ * the format has (a header, a log, each part of an index, a footer), so that the few
+ * bytes that matter are as likely to be met as the many that don't.
+ *
+ * A change to what has a checksum is met at the checksum. So an input may ask for
+ * any of them to be made right again after its edits, from the payloads outward, and
+ * what lies behind the checksum is reached.
+ */
+#ifndef VARVE_TESTS_FUZZ_IMAGE_H
+#define VARVE_TESTS_FUZZ_IMAGE_H
+
+#include "layer_file.h"
+#include "test_golden.h"
+
+enum image_seal {
+	IMAGE_SEAL_PAYLOADS = 0x01,     /* checksums of payloads, in log and index */
+	IMAGE_SEAL_CHAINS = 0x02,       /* of batches, layers, and the manifest's copies */
+	IMAGE_SEAL_BLOCKS = 0x04,       /* of index blocks and footers */
+	IMAGE_SEAL_HEADERS = 0x08,      /* of layers */
+	IMAGE_SEAL_MANIFEST = 0x10,     /* its header and records */
+};
+
+#define IMAGE_FILES_MAX 8u
+#define IMAGE_REGIONS_MAX 64u
+
+struct image_file {
+	char path[PATH_MAX];
+	uint64_t layer_id;              /* 0: the manifest */
+	size_t size_bytes, used_bytes;  /* used: beyond it are zeros */
+	uint8_t *base;                  /* as it was, used_bytes */
+	uint8_t *map;                   /* as it is */
+	bool sealed;
+	struct layer_footer footer;     /* of a sealed one, as it was */
+	bool resized;
+	size_t new_size_bytes;
+};
+
+struct image {
+	struct golden *golden;
+	struct store_identity store;
+	struct image_file files[IMAGE_FILES_MAX];       /* layers by id, then the manifest */
+	size_t file_count;
+	struct image_region {
+		struct image_file *file;
+		size_t start, size_bytes;
+	} regions[IMAGE_REGIONS_MAX];
+	size_t region_count;
+	bool written;                   /* by a store: more than the edits has to be undone */
+};
+
+/* One for the process, made at the first call. */
+struct image *image_get(void);
+/* Edit it. */
+void image_apply(struct image *image, const uint8_t *data, size_t size_bytes);
+/* Put it back. */
+void image_reset(struct image *image);
+
+/* The fields of an input. */
+static inline uint8_t image_seal_of(const uint8_t *data, size_t size_bytes)
+{
+	return size_bytes ? data[0] : 0;
+}
+static inline uint8_t image_how_of(const uint8_t *data, size_t size_bytes)
+{
+	return size_bytes > 1 ? data[1] : 0;
+}
+static inline size_t image_edit_count(size_t size_bytes)
+{
+	return size_bytes > 2 ? (size_bytes - 2) / 5 : 0;
+}
+
+#endif

@@ -1,0 +1,104 @@
+/*
+ * Open layers: a log of any bytes, chained again if the input says so, read back.
+ * What is recovered lies in the log and verifies; it is sealed, and then the sealed
+ * layer says the same.
+ */
+#include "open_layer.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "fuzz.h"
+#include "image.h"
+#include "sealed_layer.h"
+
+struct compare {
+	struct layer *other;
+	uint64_t ino;
+	unsigned count;
+};
+
+/* Each version of one layer is found in the other, by key and LSN. */
+static int compare_version(void *context, const struct version *version)
+{
+	struct compare *compare = context;
+	const uint8_t *payload;
+	struct version found;
+	uint8_t *scratch = malloc((size_t)version->size_bytes + 1);
+
+	require(scratch != NULL);
+	require(version_load(version, scratch, &payload) == 0);
+	require(layer_find(compare->other, version->key, version->lsn, &found) == 0);
+	require(found.lsn.value == version->lsn.value);
+	compare->count++;
+	free(scratch);
+	return 0;
+}
+
+static unsigned compare_layers(struct layer *a, struct layer *b)
+{
+	struct compare compare = { .other = b };
+
+	for (uint64_t ino = 15; ino < 30; ino++) {
+		compare.ino = ino;
+		require(layer_each_version(a, ino, compare_version, &compare) == 0);
+	}
+	return compare.count;
+}
+
+static void seal_and_compare(struct image *image, int layers_fd, struct open_layer *open)
+{
+	struct sealed_layer *sealed;
+	struct layer_footer footer;
+	struct block_cache *cache;
+	int err;
+
+	require(block_cache_create(0, &cache) == 0);
+	image->written = true;
+	require(open_layer_seal(open, &footer) == 0);
+	err = sealed_layer_open(layers_fd, open->base.id, &image->store, cache, &sealed);
+	require(err == 0);
+	guard_take();
+	require(compare_layers(&open->base, sealed_layer_base(sealed)) ==
+		compare_layers(sealed_layer_base(sealed), &open->base));
+	guard_drop();
+	sealed_layer_close(sealed);
+	block_cache_free(cache);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
+{
+	struct image *image = image_get();
+	uint8_t how = image_how_of(data, size_bytes);
+	int dir_fd = open(image->golden->store, O_RDONLY | O_DIRECTORY | O_CLOEXEC), layers_fd;
+
+	must(dir_fd >= 0, "cannot open", image->golden->store);
+	layers_fd = openat(dir_fd, "layers", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	image_apply(image, data, size_bytes);
+	for (size_t i = 0; i < image->file_count; i++) {
+		struct image_file *file = &image->files[i];
+		struct open_layer_recovery found;
+		struct layer_header header;
+		struct open_layer *layer;
+		int err;
+
+		if (!file->layer_id || file->resized ||
+		    layer_header_decode(file->map, &image->store, &header))
+			continue;
+		err = open_layer_recover(layers_fd, file->layer_id, &image->store, header.start,
+					 header.chain_start, how & 1, &layer, &found);
+		require(err == 0 || err == -EUCLEAN || err == -ENOMEM);
+		require(!err == !!layer);
+		if (err)
+			continue;
+		require(open_layer_end(layer).value - header.start.value + LAYER_HEADER_BYTES <=
+			file->size_bytes);
+		if (how & 1 && layer->started)
+			seal_and_compare(image, layers_fd, layer);
+		open_layer_close(layer);
+	}
+	close(layers_fd);
+	close(dir_fd);
+	image_reset(image);
+	return 0;
+}

@@ -1,0 +1,191 @@
+/*
+ * A whole store: its files changed, some of what is checksummed sealed again, opened,
+ * walked at the head and in the past, and, if the input asks for it, written to, frozen and opened
+ * again. No crash, nothing out of bounds; an error that names damage or a sound
+ * answer. Where nothing was sealed again, each answer is the one that was noted.
+ */
+#include "fuzz.h"
+#include "image.h"
+
+#define ITEMS_MAX 200u          /* of a tree that leads back into itself */
+#define DEPTH_MAX 6u
+#define HOW_WRITE 1u
+#define HOW_FREEZE 2u
+
+static struct census *noted[GOLDEN_LSNS_MAX];
+
+static void note_once(struct image *image)
+{
+	struct store_options options = { .holder = "fuzz", .read_only = true };
+	struct report report = { "" };
+	struct store *store;
+
+	if (noted[0])
+		return;
+	require(store_open(image->golden->store, &options, &report, &store) == 0);
+	for (size_t i = 0; i < image->golden->count; i++)
+		noted[i] = census_take(store, image->golden->lsns[i]);
+	require(store_close(store) == 0);
+}
+
+struct walk {
+	struct store *store;
+	struct lsn at;
+	unsigned items, depth;
+	uint64_t cookie;
+};
+
+static bool is_sound_error(int err)
+{
+	return err == -EBADMSG || err == -EUCLEAN || err == -EIO || err == -ENOENT ||
+	       err == -ENOTDIR || err == -EINVAL || err == -ENAMETOOLONG || err == -ENOMEM;
+}
+
+static void walk_inode(struct walk *walk, uint64_t ino);
+
+static bool walk_entry(void *context, const struct tree_entry *entry)
+{
+	struct walk *walk = context, below = *walk;
+	struct tree_attr attr;
+	int err;
+
+	require(entry->cookie > walk->cookie && entry->cookie <= INT64_MAX);
+	walk->cookie = entry->cookie;
+	if (name_is_dot(entry->name))
+		return true;
+	require(*entry->name && strlen(entry->name) <= TREE_NAME_MAX && !strchr(entry->name, '/'));
+	if (++walk->items > ITEMS_MAX || walk->depth == DEPTH_MAX)
+		return false;
+	err = tree_getattr(walk->store, entry->ino, walk->at, &attr);
+	require(err == 0 || is_sound_error(err));
+	if (!err) {
+		below.depth++;
+		below.items = walk->items;
+		walk_inode(&below, entry->ino);
+		walk->items = below.items;
+	}
+	return true;
+}
+
+static void read_some(struct walk *walk, const struct tree_attr *attr, uint64_t offset)
+{
+	static uint8_t bytes[64 * KIB];
+	size_t count = 0;
+	int err = tree_read(walk->store, attr->ino, walk->at, offset, bytes, sizeof(bytes), &count);
+
+	require(err == 0 || is_sound_error(err) || err == -EISDIR);
+	require(count <= sizeof(bytes));
+	if (!err && offset < attr->size_bytes)
+		require(count == (attr->size_bytes - offset < sizeof(bytes)
+					  ? attr->size_bytes - offset : sizeof(bytes)));
+}
+
+static void walk_inode(struct walk *walk, uint64_t ino)
+{
+	char target[PATH_MAX];
+	struct tree_attr attr;
+	int err = tree_getattr(walk->store, ino, walk->at, &attr);
+
+	require(err == 0 || is_sound_error(err));
+	if (err)
+		return;
+	require(attr.ino == ino && attr.changed.value <= walk->at.value && attr.position < LSN_LIMIT);
+	require(attr.size_bytes <= TREE_SIZE_MAX);
+	if (S_ISDIR(attr.mode)) {
+		walk->cookie = 0;
+		err = tree_readdir(walk->store, ino, walk->at, 0, walk_entry, walk);
+	} else if (S_ISLNK(attr.mode)) {
+		err = tree_readlink(walk->store, ino, walk->at, target, sizeof(target));
+	} else {
+		read_some(walk, &attr, 0);
+		if (attr.size_bytes > 1000)
+			read_some(walk, &attr, attr.size_bytes - 1000);
+	}
+	require(err == 0 || is_sound_error(err));
+}
+
+static bool next_change(void *context, const struct tree_change *change)
+{
+	struct lsn *before = context;
+
+	require(change->lsn.value > before->value);
+	*before = change->lsn;
+	return true;
+}
+
+static void walk_all(struct image *image, struct store *store, bool seal, uint8_t which)
+{
+	struct census_verdict verdict = { 0 };
+	struct lsn oldest, head;
+
+	store_window(store, &oldest, &head);
+	/* The newest there is, and one of the others: each costs as much as the opening. */
+	for (unsigned turn = 0; turn < 2; turn++) {
+		size_t i = turn ? which % image->golden->count : image->golden->count - 1;
+		struct walk walk = { store, image->golden->lsns[i], 0, 0, 0 };
+
+		if (turn == 0 && seal && head.value)
+			walk.at = head;
+		if (walk.at.value > head.value || walk.at.value < oldest.value)
+			continue;
+		if (seal)
+			walk_inode(&walk, TREE_ROOT_INO);
+		else
+			census_check(noted[i], store, walk.at, &verdict);
+	}
+	if (verdict.wrong)
+		fprintf(stderr, "%s\n", verdict.first_wrong);
+	require(verdict.wrong == 0);
+	for (uint64_t ino = 16; seal && ino < 24; ino += 1 + which % 4) {
+		struct lsn before = { 0 };
+		int err = tree_history(store, ino, next_change, &before);
+
+		require(err == 0 || is_sound_error(err));
+	}
+}
+
+static void write_some(struct store *store, bool freeze)
+{
+	struct tree_new what = { .mode = S_IFREG | 0644 };
+	struct tree_attr attr = { .size_bytes = 5000 };
+
+	for (uint64_t ino = 16; ino < 24; ino++) {
+		(void)tree_write(store, ino, 100, "written", 7, true);
+		(void)tree_setattr(store, ino, TREE_SET_SIZE, &attr, &attr);
+		(void)tree_create(store, ino, "created", &what, &attr);
+		(void)tree_unlink(store, ino, "last");
+		(void)tree_rename(store, TREE_ROOT_INO, "dir", ino, "renamed", 0);
+	}
+	if (freeze)
+		(void)store_freeze(store);
+	(void)store_sync(store, NULL);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
+{
+	struct image *image = image_get();
+	uint8_t seal = image_seal_of(data, size_bytes), how = image_how_of(data, size_bytes);
+	bool write = (how & 0xf) == HOW_WRITE || (how & 0xf) == (HOW_WRITE | HOW_FREEZE);
+	struct store_options options = { .holder = "fuzz", .read_only = !write,
+					 .layer_size_bytes = 4 * MIB, .cache_size_bytes = 1 };
+	struct report report = { "" };
+	struct store *store;
+	int err;
+
+	note_once(image);
+	image_apply(image, data, size_bytes);
+	image->written = write;
+	for (unsigned turn = 0; turn < 1u + write; turn++) {
+		err = store_open(image->golden->store, &options, &report, &store);
+		require(!err == !!store);
+		require(!err || report.text[0]);
+		if (err)
+			break;
+		walk_all(image, store, seal, how >> 4);
+		if (write)
+			write_some(store, how & HOW_FREEZE);
+		(void)store_close(store);
+	}
+	image_reset(image);
+	return 0;
+}

@@ -1,0 +1,203 @@
+/*
+ * Make a golden store: golden_make DIR writes DIR/store and DIR/lsns, its LSNs and
+ * digests; tests/golden/make packs both. Run once for a format: what it made is
+ * committed, for a later build may write other bytes.
+ *
+ * Of everything a store can hold there is a little: a page's image of its own
+ * length and of a whole page, patches over it and standing alone, ranges of zeros,
+ * a batch large enough to be written by the system call, floors, tombstones, names
+ * added, moved, exchanged and gone, links, all file types, two sealed layers, an
+ * open one with a second life in it, a spare, and every type of record in the
+ * manifest.
+ */
+#include <fcntl.h>
+#include <inttypes.h>
+#include <unistd.h>
+
+#include "io.h"
+#include "manifest.h"
+#include "open_layer.h"
+#include "test_census.h"
+
+#define ROOT TREE_ROOT_INO
+#define PAGE 4096u
+
+static const struct store_options options = { .holder = "golden_make",
+					      .layer_size_bytes = LAYER_SIZE_MIN };
+
+static FILE *lsns;
+
+static void note(struct store *store)
+{
+	struct census *census = census_take(store, LSN_HEAD);
+
+	fprintf(lsns, "%" PRIu64 " %016" PRIx64 "\n", newest(store).value, census_digest(census));
+	census_free(census);
+}
+
+/* Bytes that are told apart and compress well. */
+static void write_pattern(struct store *store, uint64_t ino, uint64_t offset, size_t size,
+			  unsigned salt)
+{
+	uint8_t *bytes = malloc(size);
+
+	assert_non_null(bytes);
+	for (size_t i = 0; i < size; i++)
+		bytes[i] = (uint8_t)("varve lake sediment layer "[i % 26] + (i / 512 + salt) % 7);
+	write_bytes(store, ino, offset, bytes, size);
+	free(bytes);
+}
+
+static void make_special(struct store *store, const char *name, uint32_t mode, uint32_t rdev)
+{
+	struct tree_new what = { .mode = mode, .uid = 1, .gid = 2, .rdev = rdev };
+	struct tree_attr attr;
+
+	assert_ok(tree_create(store, ROOT, name, &what, &attr));
+}
+
+static void first_layer(struct store *store)
+{
+	struct tree_new link = { .mode = S_IFLNK | 0777, .uid = 1000, .gid = 1000 };
+	struct tree_attr attr;
+	uint64_t dir = make_dir(store, ROOT, "dir"), file = make_file(store, dir, "file");
+
+	note(store);
+	write_text(store, file, "a first line\n");
+	write_pattern(store, make_file(store, ROOT, "pages"), 0, 3 * PAGE, 1);
+	note(store);
+	write_bytes(store, find_now(store, ROOT, "pages"), 100, "patch", 5);
+	write_bytes(store, find_now(store, ROOT, "pages"), PAGE + 7, "patch", 5);
+	write_bytes(store, file, 100000, "far out", 7);
+	assert_ok(tree_symlink(store, dir, "link", "../pages", &link, &attr));
+	assert_ok(tree_link(store, file, ROOT, "hard", &attr));
+	note(store);
+	make_special(store, "fifo", S_IFIFO | 0600, 0);
+	make_special(store, "device", S_IFCHR | 0620, 0x503);
+	make_special(store, "socket", S_IFSOCK | 0700, 0);
+	note(store);
+}
+
+static void second_layer(struct store *store)
+{
+	uint64_t pages = find_now(store, ROOT, "pages"), dir = find_now(store, ROOT, "dir");
+	uint64_t big = make_file(store, ROOT, "big");
+	struct tree_attr attr = { .mode = 04751, .mtime = { -5, 999999999 } };
+	char name[32];
+
+	write_bytes(store, pages, 2 * PAGE - 4, "over the edge", 13);
+	note(store);
+	write_pattern(store, big, 0, 9 * PAGE, 2);      /* one system call */
+	set_size(store, big, 400 * KIB);
+	set_size(store, big, PAGE / 2);                 /* floors */
+	set_size(store, big, 6 * PAGE);
+	note(store);
+	set_size(store, pages, PAGE + 10);              /* a tombstone, zeros */
+	for (unsigned i = 0; i < 12; i++) {
+		snprintf(name, sizeof(name), "name %u", i);
+		make_file(store, dir, name);
+	}
+	assert_ok(tree_unlink(store, dir, "name 3"));
+	note(store);
+	assert_ok(tree_setattr(store, pages, TREE_SET_MODE | TREE_SET_MTIME, &attr, &attr));
+	assert_ok(tree_rename(store, dir, "name 5", ROOT, "moved", 0));
+	assert_ok(tree_rename(store, ROOT, "moved", dir, "file", TREE_RENAME_EXCHANGE));
+	note(store);
+}
+
+static void open_part(struct store *store)
+{
+	uint64_t pages = find_now(store, ROOT, "pages");
+
+	write_bytes(store, pages, 100, "PATCH", 5);
+	note(store);
+	assert_ok(tree_unlink(store, ROOT, "hard"));
+	assert_ok(tree_rmdir(store, ROOT, make_dir(store, ROOT, "gone") ? "gone" : ""));
+	write_pattern(store, find_now(store, ROOT, "moved"), 3 * PAGE, PAGE, 4);
+	note(store);
+}
+
+static void second_life(struct store *store)
+{
+	uint64_t pages = find_now(store, ROOT, "pages");
+
+	write_pattern(store, pages, PAGE, PAGE, 5);
+	for (unsigned i = 0; i < 5; i++)
+		write_bytes(store, pages, PAGE + 50 * i, "deep patch", 10);
+	note(store);
+	write_text(store, make_file(store, ROOT, "last"), "the end\n");
+	note(store);
+}
+
+/* What the maker of spares does, for a store too small to want one; and, first, one
+ * that is dropped again. */
+static void add_spare(const char *path)
+{
+	struct manifest manifest;
+	struct open_layer *spare;
+	struct report report = { "" };
+	char name[LAYER_NAME_BYTES];
+	int dir_fd = open(path, O_RDONLY | O_DIRECTORY), layers_fd;
+
+	must(dir_fd >= 0, "cannot open", path);
+	layers_fd = openat(dir_fd, "layers", O_RDONLY | O_DIRECTORY);
+	assert_ok(manifest_open(&manifest, dir_fd, true, &report));
+	for (uint64_t id = 90; id <= 91; id++) {
+		assert_ok(open_layer_create(layers_fd, id, LAYER_SIZE_MIN, &manifest.store, &spare));
+		assert_ok(manifest_layer_opened(&manifest, id));
+		open_layer_close(spare);
+	}
+	assert_ok(manifest_layer_dropped(&manifest, 90));
+	layer_name(90, name);
+	assert_ok(io_unlink(layers_fd, name));
+	manifest_close(&manifest);
+	close(layers_fd);
+	close(dir_fd);
+}
+
+static struct store *open_store(const char *path)
+{
+	struct report report = { "" };
+	struct store *store;
+
+	assert_ok(store_open(path, &options, &report, &store));
+	return store;
+}
+
+static char path[PATH_MAX];
+
+static void make(void **state)
+{
+	struct store_mkfs_options mkfs = { .page_size_bytes = PAGE };
+	struct report report = { "" };
+	struct store *store;
+
+	(void)state;
+	assert_ok(store_mkfs(path, &mkfs, &report));
+	store = open_store(path);
+	first_layer(store);
+	assert_ok(store_freeze(store));
+	second_layer(store);
+	assert_ok(store_freeze(store));
+	open_part(store);
+	assert_ok(store_close(store));
+	add_spare(path);
+	store = open_store(path);
+	second_life(store);
+	assert_ok(store_close(store));
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest steps[] = { cmocka_unit_test(make) };
+
+	if (argc != 2) {
+		fprintf(stderr, "Usage: golden_make DIR\n");
+		return 2;
+	}
+	path_join(path, argv[1], "lsns");
+	lsns = fopen(path, "w");
+	must(lsns != NULL, "cannot make", path);
+	path_join(path, argv[1], "store");
+	return cmocka_run_group_tests(steps, NULL, NULL) || fclose(lsns);
+}

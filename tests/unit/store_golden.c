@@ -1,0 +1,86 @@
+/*
+ * Golden stores: a store made by an earlier build is read right by this one, at
+ * every LSN, before and after it is written to.
+ */
+#include <inttypes.h>
+
+#include "test_golden.h"
+
+static struct store *open_store(const struct golden *golden, bool read_only)
+{
+	struct store_options options = { .holder = "a test", .read_only = read_only,
+					 .layer_size_bytes = 4 * MIB };
+	struct report report = { "" };
+	struct store *store;
+
+	int err = store_open(golden->store, &options, &report, &store);
+	if (err)
+		fail_msg("%s", report.text);
+	return store;
+}
+
+/* Each noted LSN, the LSNs between two, and the head if it is the last noted. */
+static void assert_all_as_noted(const struct golden *golden, struct store *store, bool untouched)
+{
+	for (size_t i = 0; i < golden->count; i++) {
+		struct census *census = census_take(store, golden->lsns[i]);
+
+		if (census_digest(census) != golden->digests[i])
+			fail_msg("the tree at LSN %" PRIu64 " is not what it was",
+				 golden->lsns[i].value);
+		census_free(census);
+	}
+	if (untouched) {
+		struct census *census = census_take(store, LSN_HEAD);
+
+		assert_int_equal(newest(store).value, golden->lsns[golden->count - 1].value);
+		assert_true(census_digest(census) == golden->digests[golden->count - 1]);
+		census_free(census);
+	}
+}
+
+static void a_golden_store_reads_as_it_was_written(void **state)
+{
+	struct golden *golden = golden_new(*state);
+	struct store *store = open_store(golden, true);
+	uint64_t before = dir_digest(golden->store);
+
+	assert_all_as_noted(golden, store, true);
+	assert_ok(store_close(store));
+	assert_true(dir_digest(golden->store) == before);
+	golden_free(golden);
+}
+
+static void its_past_stays_while_it_is_written_to(void **state)
+{
+	struct golden *golden = golden_new(*state);
+	struct store *store = open_store(golden, false);
+	struct lsn first = newest(store), second;
+	uint64_t ino = make_file(store, TREE_ROOT_INO, "new");
+
+	assert_true(newest(store).value > first.value);
+	write_text(store, ino, "written by a later build");
+	write_text(store, find_now(store, TREE_ROOT_INO, "pages"), "written over");
+	second = newest(store);
+	assert_all_as_noted(golden, store, false);
+	assert_ok(store_freeze(store));
+	assert_all_as_noted(golden, store, false);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_ok(store_close(store));
+		store = open_store(golden, i == 1);
+		assert_all_as_noted(golden, store, false);
+		assert_text(store, ino, second, "written by a later build");
+	}
+	assert_ok(store_close(store));
+	golden_free(golden);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_prestate(a_golden_store_reads_as_it_was_written, "v1"),
+		cmocka_unit_test_prestate(its_past_stays_while_it_is_written_to, "v1"),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
