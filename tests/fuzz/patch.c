@@ -37,7 +37,7 @@ static void diff_and_back(const uint8_t *data, size_t size_bytes)
 
 	if (!half || half > VALUE_MAX)
 		return;
-	used = patch_diff(data, data + half, half, payload, sizeof(payload));
+	used = patch_diff(data, data + half, half, 0, payload, sizeof(payload));
 	require(used > 0 && used <= sizeof(payload));
 	value = malloc(half);
 	require(value != NULL);
@@ -45,7 +45,7 @@ static void diff_and_back(const uint8_t *data, size_t size_bytes)
 	require(patch_apply(payload, used, value, half) == 0);
 	require(!memcmp(value, data + half, half));
 	/* One byte less of room: it fits or it is refused, it is never cut. */
-	require(patch_diff(data, data + half, half, payload, used - 1) == 0);
+	require(patch_diff(data, data + half, half, 0, payload, used - 1) == 0);
 	free(value);
 }
 
