@@ -12,13 +12,10 @@
 #include "bench.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "bare_file.h"
 #include "clock.h"
 #include "machine.h"
 #include "store_fixture.h"
@@ -27,7 +24,6 @@
 #define PAGE_COUNT 16384u
 #define UPDATE_BYTES 96u
 #define FILL_CALL_BYTES (1u << 20)
-#define BARE_FILE_BYTES (64u << 20)     /* as the store's layers */
 #define BARE_WRITE_MAX (16u << 20)
 #define TARGET 1.1
 
@@ -44,8 +40,7 @@ struct flush {
 	unsigned updates;               /* before each flush */
 	uint64_t bytes;                 /* that varve's last flush wrote */
 	uint64_t ranges, total_bytes, store_flushes;    /* of all of varve's flushes */
-	int bare_fd;
-	uint64_t bare_tail;
+	struct bare_file bare;
 	uint8_t *bare_bytes;
 	struct flush_sums varve_sums, bare_sums;
 };
@@ -105,50 +100,22 @@ static int varve_sample(void *context, double *figure_out)
 	return 0;
 }
 
-static int bare_file_renew(struct flush *flush)
-{
-	char path[PATH_MAX + 16];
-	int err;
-
-	if (flush->bare_fd >= 0)
-		close(flush->bare_fd);
-	snprintf(path, sizeof(path), "%s/bare", bench_dir(flush->bench));
-	unlink(path);
-	flush->bare_tail = 0;
-	flush->bare_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (flush->bare_fd < 0)
-		return -errno;
-	err = -posix_fallocate(flush->bare_fd, 0, BARE_FILE_BYTES);
-	if (!err && fsync(flush->bare_fd) < 0)
-		err = -errno;
-	return err;
-}
-
 static int bare_sample(void *context, double *figure_out)
 {
 	struct flush *flush = context;
 	struct machine_io io;
 	uint64_t start;
-	ssize_t count;
-	int err = 0;
+	int err = flush->bytes > BARE_WRITE_MAX ? -EFBIG
+						: bare_file_prepare(&flush->bare, flush->bytes);
 
-	if (flush->bytes > BARE_WRITE_MAX)
-		return -EFBIG;
-	if (flush->bare_fd < 0 || flush->bare_tail + flush->bytes > BARE_FILE_BYTES)
-		err = bare_file_renew(flush);
 	if (err)
 		return err;
 	machine_io_get(flush->store.path, &io);
 	start = clock_ns();
-	count = pwrite(flush->bare_fd, flush->bare_bytes, flush->bytes, (off_t)flush->bare_tail);
-	if (count != (ssize_t)flush->bytes)
-		return count < 0 ? -errno : -EIO;
-	if (fdatasync(flush->bare_fd) < 0)
-		return -errno;
+	err = bare_file_append(&flush->bare, flush->bare_bytes, flush->bytes);
 	*figure_out = (double)(clock_ns() - start) / 1000;
 	sums_add(flush, &flush->bare_sums, &io);
-	flush->bare_tail += flush->bytes;
-	return 0;
+	return err;
 }
 
 static void sums_report(struct flush *flush, const char *name, const struct flush_sums *sums)
@@ -213,9 +180,10 @@ static int flush_all(struct flush *flush)
 
 static int flush_run(struct bench *bench)
 {
-	struct flush flush = { .bench = bench, .bare_fd = -1, .dice = { 1 } };
+	struct flush flush = { .bench = bench, .dice = { 1 } };
 	int err, close_err;
 
+	bare_file_init(&flush.bare, bench_dir(bench));
 	flush.bare_bytes = malloc(BARE_WRITE_MAX);
 	if (!flush.bare_bytes)
 		return bench_fail(bench, -ENOMEM, "the bytes to write");
@@ -236,8 +204,7 @@ static int flush_run(struct bench *bench)
 	if (!err)
 		err = flush_all(&flush);
 	close_err = store_fixture_close(&flush.store);
-	if (flush.bare_fd >= 0)
-		close(flush.bare_fd);
+	bare_file_destroy(&flush.bare);
 	free(flush.bare_bytes);
 	return err ? err : close_err;
 }

@@ -9,13 +9,11 @@
 #include "bench.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "bare_file.h"
 #include "clock.h"
 #include "store_fixture.h"
 #include "tree.h"
@@ -23,7 +21,6 @@
 #define CHANGE_BYTES STORE_PAGE_SIZE_DEFAULT
 #define PAGE_COUNT 16384u
 #define FILL_CALL_BYTES (1u << 20)
-#define BARE_FILE_BYTES (64u << 20)     /* as the store's layers */
 #define BARE_CHANGE_BYTES (CHANGE_BYTES + 128u)  /* a change and what varve puts about it */
 #define THREADS_MANY 16u
 #define TARGET_ONE 1.2
@@ -33,8 +30,7 @@ struct sync_bench {
 	struct bench *bench;
 	struct store_fixture store;
 	unsigned changes;               /* of each thread, in a sample */
-	int bare_fd;
-	uint64_t bare_tail;
+	struct bare_file bare;
 	uint8_t bytes[BARE_CHANGE_BYTES];
 };
 
@@ -110,45 +106,17 @@ static int varve_sample(void *context, double *figure_out)
 	return err;
 }
 
-static int bare_file_renew(struct sync_bench *sync)
-{
-	char path[PATH_MAX + 16];
-	int err;
-
-	if (sync->bare_fd >= 0)
-		close(sync->bare_fd);
-	snprintf(path, sizeof(path), "%s/bare", bench_dir(sync->bench));
-	unlink(path);
-	sync->bare_tail = 0;
-	sync->bare_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (sync->bare_fd < 0)
-		return -errno;
-	err = -posix_fallocate(sync->bare_fd, 0, BARE_FILE_BYTES);
-	if (!err && fsync(sync->bare_fd) < 0)
-		err = -errno;
-	return err;
-}
-
 static int bare_sample(void *context, double *figure_out)
 {
 	struct sync_bench *sync = context;
 	uint64_t start;
-	ssize_t count;
-	int err = 0;
+	int err = bare_file_prepare(&sync->bare, BARE_CHANGE_BYTES);
 
-	if (sync->bare_fd < 0 || sync->bare_tail + BARE_CHANGE_BYTES > BARE_FILE_BYTES)
-		err = bare_file_renew(sync);
-	if (err)
-		return err;
 	start = clock_ns();
-	count = pwrite(sync->bare_fd, sync->bytes, BARE_CHANGE_BYTES, (off_t)sync->bare_tail);
-	if (count != (ssize_t)BARE_CHANGE_BYTES)
-		return count < 0 ? -errno : -EIO;
-	if (fdatasync(sync->bare_fd) < 0)
-		return -errno;
+	if (!err)
+		err = bare_file_append(&sync->bare, sync->bytes, BARE_CHANGE_BYTES);
 	*figure_out = (double)(clock_ns() - start) / 1000;
-	sync->bare_tail += BARE_CHANGE_BYTES;
-	return 0;
+	return err;
 }
 
 static int one_measure(struct sync_bench *sync)
@@ -210,10 +178,10 @@ static int sync_run(struct bench *bench)
 	struct sync_bench sync = {
 		.bench = bench,
 		.changes = (unsigned)bench_size(bench, 400, 40),
-		.bare_fd = -1,
 	};
 	int err, close_err;
 
+	bare_file_init(&sync.bare, bench_dir(bench));
 	bench_say(bench, "a file of %u pages of 8 KiB; each change a page at random, followed by a sync",
 		  PAGE_COUNT);
 	err = sync_prepare(&sync);
@@ -222,8 +190,7 @@ static int sync_run(struct bench *bench)
 	if (!err)
 		err = many_measure(&sync);
 	close_err = store_fixture_close(&sync.store);
-	if (sync.bare_fd >= 0)
-		close(sync.bare_fd);
+	bare_file_destroy(&sync.bare);
 	return err ? err : close_err;
 }
 
