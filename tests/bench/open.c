@@ -26,7 +26,7 @@
 #define CALL_BYTES 8192u                /* one page: as many batches and versions as pages go */
 #define LAYER_BYTES (512u << 20)        /* nothing freezes meanwhile */
 #define READ_BYTES (1u << 20)
-#define LIMIT_MS 1000
+#define RATE_MIN 1e9            /* bytes a second: below a second at any layer size */
 #define STORE_NAME "store"
 
 struct open_bench {
@@ -205,7 +205,7 @@ static int open_measure(struct open_bench *open_bench, const char *what, bool co
 		.better = LOWER_IS_BETTER,
 		.contenders = contenders,
 		.contender_count = sizeof(contenders) / sizeof(contenders[0]),
-		.value_limit = LIMIT_MS,
+		.value_limit = (double)open_bench->held_bytes * 1e3 / RATE_MIN,
 		.prepare = round_prepare,
 		.prepare_context = open_bench,
 	};
