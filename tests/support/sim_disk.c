@@ -9,7 +9,7 @@
 
 #define FD_FIRST 1000000        /* no descriptor of the kernel's */
 
-_Thread_local bool sim_disk_busy;
+_Thread_local unsigned sim_disk_busy;
 
 static struct sim_disk *disk_of(struct io_disk *ops)
 {
@@ -19,12 +19,12 @@ static struct sim_disk *disk_of(struct io_disk *ops)
 void sim_disk_enter(struct sim_disk *disk)
 {
 	pthread_mutex_lock(&disk->lock);
-	sim_disk_busy = true;
+	sim_disk_busy++;
 }
 
 void sim_disk_leave(struct sim_disk *disk)
 {
-	sim_disk_busy = false;
+	sim_disk_busy--;
 	pthread_mutex_unlock(&disk->lock);
 }
 
@@ -63,7 +63,8 @@ static bool fault_is_due(struct sim_disk *disk, unsigned ways)
 {
 	uint64_t seen;
 
-	if (!(ways >> disk->fault.kind & 1) || disk->fault.kind == SIM_FAULT_NONE)
+	if (!(ways >> disk->fault.kind & 1) || disk->fault.kind == SIM_FAULT_NONE ||
+	    sim_disk_busy > 1)
 		return false;
 	seen = disk->fault.seen++;
 	if (seen < disk->fault.at || (seen > disk->fault.at && !disk->fault.persistent))

@@ -36,8 +36,9 @@ void sim_disk_free(struct sim_disk *disk);      /* NULL is ignored */
 /* io_disk_use it. NULL: the kernel's again. */
 void sim_disk_use(struct sim_disk *disk);
 
-/* True while this thread is inside the simulation: what it allocates is not the core's. */
-extern _Thread_local bool sim_disk_busy;
+/* Not 0 while this thread is inside the simulation: what it allocates is not the core's.
+ * A test adds 1 while it looks at a store: then its calls meet no fault either. */
+extern _Thread_local unsigned sim_disk_busy;
 
 /* ---- what is there ---- */
 

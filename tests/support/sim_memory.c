@@ -54,11 +54,17 @@ static void store_met(int number, siginfo_t *info, void *context)
 	sigaction(number, &handled_before, NULL);
 }
 
+/* Each time: cmocka sets a handler of its own at the start of each test. */
 static void handler_install(void)
 {
 	struct sigaction action = { .sa_sigaction = store_met, .sa_flags = SA_SIGINFO | SA_NODEFER };
+	struct sigaction now;
 
-	sigaction(SIGSEGV, &action, &handled_before);
+	sigaction(SIGSEGV, NULL, &now);
+	if (now.sa_sigaction == store_met)
+		return;
+	handled_before = now;
+	sigaction(SIGSEGV, &action, NULL);
 }
 
 static void protect(struct sim_memory *memory, uint64_t from_bytes, uint64_t to_bytes,
@@ -75,10 +81,9 @@ static uint64_t page_end(uint64_t size_bytes)
 
 void sim_memory_watch(struct sim_memory *memory)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	unsigned i = 0;
 
-	pthread_once(&once, handler_install);
+	handler_install();
 	if (memory->writable_maps++)
 		return;
 	while (atomic_load(&watched[i]))
