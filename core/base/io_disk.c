@@ -160,6 +160,12 @@ static void real_unmap_pages(struct io_disk *disk, void *from, size_t size_bytes
 	(void)madvise(from, size_bytes, MADV_DONTNEED);
 }
 
+static void real_forget(struct io_disk *disk, int fd)
+{
+	(void)disk;
+	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
 static int real_resolve(struct io_disk *disk, const char *path, char **absolute_out)
 {
 	(void)disk;
@@ -185,5 +191,6 @@ struct io_disk io_disk_real = {
 	.map = real_map,
 	.unmap = real_unmap,
 	.unmap_pages = real_unmap_pages,
+	.forget = real_forget,
 	.resolve = real_resolve,
 };
