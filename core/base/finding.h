@@ -36,6 +36,7 @@ struct finding {
 	/* The LSNs n at which it shows: from <= n < until. Both 0: nothing that can be read
 	 * is harmed. At all others what is named here reads as ever. */
 	struct lsn from, until;
+	char path[256];                 /* of the file in the tree, as /a/b; "": not known */
 	bool known;                     /* a repair has set it aside before: no error any more */
 	char text[200];                 /* what is wrong, in words */
 };
