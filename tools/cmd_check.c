@@ -152,6 +152,7 @@ struct telling {
 	const struct arguments *arguments;
 	struct bar bar;
 	uint64_t count;
+	json_t *mended;			/* the steps of a repair */
 };
 
 static uint64_t number(const json_t *object, const char *name)
@@ -266,7 +267,9 @@ static int tell_result(struct telling *telling, json_t *result)
 			 : number(result, "mended_count") ? CHECK_REPAIRED
 							  : CHECK_CLEAN;
 	if (telling->arguments->json) {
-		fputs(telling->count ? "\n], \"result\": " : "], \"result\": ", stdout);
+		fputs(telling->count ? "\n], \"mended\": " : "], \"mended\": ", stdout);
+		json_dumpf(telling->mended, stdout, 0);
+		fputs(", \"result\": ", stdout);
 		if (result)
 			json_dumpf(result, stdout, 0);
 		else
@@ -329,6 +332,19 @@ static void on_finding(void *context, const struct finding *finding)
 	tell_finding(context, info_finding(finding));
 }
 
+static void on_mended(void *context, const char *text)
+{
+	struct telling *telling = context;
+	json_t *string = info_string(text);
+
+	bar_clear(&telling->bar);
+	if (!telling->arguments->json)
+		printf("repair: %s\n", text);
+	else
+		json_array_append(telling->mended, string);
+	json_decref(string);
+}
+
 /* What the core would say of a bad version, the findings say better. */
 static void ignore_line(const char *line)
 {
@@ -342,6 +358,7 @@ static int check_files(struct telling *telling, const char *path)
 		.sample_count = telling->arguments->samples,
 		.hooks = {on_finding, on_progress, telling},
 		.begin = on_begin,
+		.mended = on_mended,
 	};
 	struct store_check_result result;
 	struct report report = {""};
@@ -358,7 +375,8 @@ static int check_files(struct telling *telling, const char *path)
 
 static int check_run(const struct arguments *arguments)
 {
-	struct telling telling = {.arguments = arguments, .bar.shown = isatty(STDERR_FILENO)};
+	struct telling telling = {.arguments = arguments, .bar.shown = isatty(STDERR_FILENO),
+				  .mended = json_array()};
 	char store[PATH_MAX];
 	FILE *answer;
 	int status;
@@ -367,14 +385,16 @@ static int check_run(const struct arguments *arguments)
 		snprintf(store, sizeof(store), "%s", arguments->path);
 	if (client_request(store, json_pack("{s:s, s:i}", "op", "check", "samples",
 					    (int)arguments->samples), &answer) != 0)
-		return check_files(&telling, store);
-	if (arguments->repair) {
-		fclose(answer);
+		answer = NULL;
+	if (answer && arguments->repair) {
 		fail("%s is mounted: a repair needs it unmounted, with 'varve umount'", store);
-		return CHECK_NOT_RUN;
+		status = CHECK_NOT_RUN;
+	} else {
+		status = answer ? follow(&telling, answer) : check_files(&telling, store);
 	}
-	status = follow(&telling, answer);
-	fclose(answer);
+	if (answer)
+		fclose(answer);
+	json_decref(telling.mended);
 	return status;
 }
 

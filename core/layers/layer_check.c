@@ -60,6 +60,12 @@ static int open_file(struct layer_walk *walk)
 			      : "the file is longer than the manifest says");
 		walk->result->index_bad = true;
 	}
+	/* An open one is mapped: it has whole blocks. */
+	if (!walk->target.sealed && !walk->target.tail_bytes &&
+	    (walk->file_bytes % LAYER_BLOCK_BYTES || walk->file_bytes > LAYER_SIZE_MAX ||
+	     walk->file_bytes < LAYER_HEADER_BYTES + LAYER_BLOCK_BYTES))
+		found(walk, FINDING_FILE, 0, walk->file_bytes, true,
+		      "the size of the file is that of no layer");
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine_check.h"
+#include "engine_repair.h"
 #include "known.h"
 #include "tree_check.h"
 
@@ -24,6 +25,7 @@ struct check {
 	struct check_hooks hooks;       /* what the parts are given; leads here */
 	struct finding *waiting;        /* of versions; by inode number once the tree is walked */
 	uint32_t waiting_count, waiting_room;
+	bool repaired;                  /* this is the look after a repair */
 };
 
 static void hand_out(struct check *check, struct finding *finding)
@@ -33,6 +35,9 @@ static void hand_out(struct check *check, struct finding *finding)
 		check->result->known_count++;
 	else
 		check->result->finding_count++;
+	/* After a repair only what is left is news. */
+	if (finding->known && check->repaired)
+		return;
 	if (check->options->hooks.found)
 		check->options->hooks.found(check->options->hooks.context, finding);
 }
@@ -216,11 +221,73 @@ static int check_once(struct check *check)
 	if (!err)
 		err = check_trees(check);
 	hand_out_waiting(check);
-	engine_close(check->store->engine);
-	check->store->engine = NULL;
+	store_stop(check->store);
 	known_free(check->known);
 	free(check->waiting);
 	return err < 0 ? err : 0;
+}
+
+/* ---- repair ---- */
+
+static void take_step(void *context, const char *text)
+{
+	struct check *check = context;
+
+	check->result->mended_count++;
+	if (check->options->mended)
+		check->options->mended(check->options->hooks.context, text);
+}
+
+struct remember {
+	struct known *known;
+	uint64_t count;
+	int err;
+};
+
+/* What no repair can mend, and what harms nothing that can be read, is known from now on. */
+static void remember_finding(void *context, const struct finding *finding)
+{
+	struct remember *remember = context;
+	bool harmless = finding->kind == FINDING_LOG && !finding->until.value;
+
+	if (!finding->layer_id || !(finding->kind == FINDING_VERSION || harmless) ||
+	    known_has(remember->known, finding))
+		return;
+	remember->count++;
+	if (known_add(remember->known, finding))
+		remember->err = -ENOMEM;
+}
+
+static int remember_rest(struct check *check, int dir_fd)
+{
+	struct remember remember = { NULL, 0, 0 };
+	const struct check_hooks hooks = { remember_finding, NULL, &remember };
+	struct engine_check_result files;
+	char text[120];
+	int err = known_load(dir_fd, &remember.known);
+
+	if (!err)
+		err = engine_check(dir_fd, false, &hooks, &files);
+	if (!err)
+		err = remember.err;
+	if (!err && remember.count) {
+		err = known_save(remember.known, dir_fd);
+		snprintf(text, sizeof(text), "%llu faults that can't be mended were noted in '"
+			 DAMAGED_NAME "/known'", (unsigned long long)remember.count);
+		if (!err)
+			take_step(check, text);
+	}
+	known_free(remember.known);
+	return err;
+}
+
+static int repair_once(struct check *check)
+{
+	const struct repair_hooks hooks = { take_step, check };
+	int dir_fd = check->store->dir_fd;
+	int err = engine_repair(dir_fd, &hooks);
+
+	return err && err != -EUCLEAN ? err : remember_rest(check, dir_fd);
 }
 
 /* Open directory and lock. A store without a manifest is one all the same here. */
@@ -237,6 +304,22 @@ static int take_store(struct store *store, const char *path, bool repair, struct
 	return err == -EROFS && !repair ? 0 : err;
 }
 
+/* Mend, and see what is left. The engine was closed; a store takes a new one. */
+static int repair_and_look(struct check *check)
+{
+	uint64_t mended_count;
+	int err = repair_once(check);
+
+	if (err)
+		return err;
+	mended_count = check->result->mended_count;
+	check_init(check, check->options, check->store, check->result);
+	check->repaired = true;
+	err = check_once(check);
+	check->result->mended_count = mended_count;
+	return err;
+}
+
 int store_check(const char *path, const struct store_check_options *options,
 		struct report *report, struct store_check_result *result_out)
 {
@@ -251,6 +334,8 @@ int store_check(const char *path, const struct store_check_options *options,
 	if (!err) {
 		check_init(&check, options, store, result_out);
 		err = check_once(&check);
+		if (!err && options->repair && result_out->finding_count)
+			err = repair_and_look(&check);
 		if (err)
 			report_set(report, err, "%s: the check could not be run to its end: %s",
 				   path, strerror(-err));

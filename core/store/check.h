@@ -30,12 +30,14 @@ struct store_check_options {
 	struct check_hooks hooks;
 	/* Before anything is read: how many bytes there are. With hooks.context; may be NULL. */
 	void (*begin)(void *context, uint64_t bytes);
+	/* With repair: a step was taken, in words. As above. */
+	void (*mended)(void *context, const char *text);
 };
 
 struct store_check_result {
 	uint64_t finding_count;         /* those that are not known */
 	uint64_t known_count;           /* what an earlier repair has set aside */
-	uint64_t mended_count;          /* with repair: steps taken, each told as a note */
+	uint64_t mended_count;          /* with repair: steps taken; the counts above are of after it */
 	uint64_t layer_count, version_count;
 	uint64_t state_count;           /* LSNs whose tree was walked; 0: the store does not open */
 	uint64_t inode_count;           /* at the newest of them */
@@ -44,7 +46,8 @@ struct store_check_result {
 
 /*
  * Check the store at @path, which nobody has open; its lock is held meanwhile. Nothing is
- * changed unless @options say repair. 0: it ran, *result_out says how it went; -EBUSY:
+ * changed unless @options say repair: then what is found is mended (engine/engine_repair.h),
+ * and it is checked once more. 0: it ran, *result_out says how it went; -EBUSY:
  * it is in use, use store_check_running; -ENOENT, -ENOTDIR, -EMEDIUMTYPE,
  * -EPROTONOSUPPORT, -ECANCELED, -ENOMEM; else -errno: it could not be run. @report says more.
  */

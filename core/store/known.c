@@ -7,6 +7,7 @@
 
 #include "checksum.h"
 #include "codec.h"
+#include "engine_repair.h"
 #include "io.h"
 
 #define KNOWN_NAME "known"

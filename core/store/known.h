@@ -14,8 +14,6 @@
 
 #include "finding.h"
 
-#define DAMAGED_NAME "damaged"
-
 struct known;
 
 /* What the store at @dir_fd knows of. A file that is missing or damaged knows of nothing.

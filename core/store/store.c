@@ -317,12 +317,21 @@ static uint64_t hash_mask(unsigned bits)
 	return bits && bits < KEY_INDEX_BITS ? (UINT64_C(1) << bits) - 1 : KEY_INDEX_MAX;
 }
 
-void store_free(struct store *store)
+void store_stop(struct store *store)
 {
 	engine_close(store->engine);
 	inode_table_free(store->inodes);
 	listing_cache_free(store->listings);
 	past_attr_cache_free(store->past_attrs);
+	store->engine = NULL;
+	store->inodes = NULL;
+	store->listings = NULL;
+	store->past_attrs = NULL;
+}
+
+void store_free(struct store *store)
+{
+	store_stop(store);
 	pthread_mutex_destroy(&store->rename_lock);
 	io_close(store->lock_fd);
 	io_close(store->dir_fd);

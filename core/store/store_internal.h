@@ -36,6 +36,7 @@ struct store *store_new(unsigned name_hash_bits);       /* NULL: no memory */
 int store_open_dir(struct store *store, const char *path, struct report *report);
 int store_lock(struct store *store, const char *holder, struct report *report);
 int store_start(struct store *store, const struct store_options *options, struct report *report);
+void store_stop(struct store *store);   /* undo store_start; not started is no error */
 /* Undo whatever of them was done. */
 void store_free(struct store *store);
 
