@@ -82,7 +82,9 @@ int arena_clear_tail(struct arena *arena, uint64_t tail_bytes)
 		clear_mapped(arena, tail_bytes);
 		err = 0;
 	}
-	return err;
+	/* Before anything is stored there: old bytes and new, mixed by a power cut,
+	 * could make a whole of what was none. */
+	return err ? err : io_sync(arena->fd);
 }
 
 void arena_unmap_range(struct arena *arena, uint64_t from_bytes, uint64_t to_bytes)

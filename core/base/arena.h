@@ -51,8 +51,8 @@ int arena_create(struct arena *arena, int dir_fd, const char *name, uint64_t cap
  * of the file is not a positive multiple of 4096. */
 int arena_open(struct arena *arena, int dir_fd, const char *name, bool writable);
 
-/* Make everything from @tail_bytes on zeros; it stays reserved. Only while nothing
- * else uses the arena. -errno. */
+/* Make everything from @tail_bytes on zeros, durably; it stays reserved. Only while
+ * nothing else uses the arena. -errno. */
 int arena_clear_tail(struct arena *arena, uint64_t tail_bytes);
 
 /* Make [flushed, @tail_bytes) durable. One caller at a time. -errno: what was

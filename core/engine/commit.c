@@ -82,8 +82,10 @@ int engine_flip(struct engine *engine)
 		assert(engine->open == before && engine->spare);
 	}
 	spare = engine->spare;
-	open_layer_start(spare, before ? open_layer_end(before) : lsn_make(0),
-			 before ? before->chain : engine->store.seed);
+	/* Without a layer before it nothing was published since the store was opened. */
+	open_layer_start(spare,
+			 before ? open_layer_end(before) : lsn_make(atomic_load(&engine->newest)),
+			 before ? before->chain : engine->chain_recovered);
 	err = layer_maps_append(&engine->maps, &spare->base);
 	if (err) {
 		/* Started but never seen: start it again when memory is back. */

@@ -36,7 +36,10 @@ int engine_create(int dir_fd, uint32_t page_size_bytes)
 {
 	int err = io_make_dir(dir_fd, LAYERS_NAME);
 
-	/* The manifest comes last: a directory with one is a store. */
+	/* The manifest comes last, for a directory with one is a store: both names
+	 * pending at once, a power cut could keep only the manifest's. */
+	if (!err)
+		err = io_sync_dir(dir_fd);
 	return err ? err : manifest_create(dir_fd, page_size_bytes);
 }
 

@@ -49,7 +49,8 @@ struct engine {
 	pthread_cond_t work;            /* wakes the background */
 	pthread_cond_t spare_work;      /* wakes the maker of spares */
 	pthread_cond_t sealed;          /* a layer was sealed, or can't be */
-	struct open_layer *open;        /* takes leases; NULL until the first commit of an empty store */
+	struct open_layer *open;        /* takes leases; NULL until the first commit if recovery found none started */
+	uint64_t chain_recovered;       /* of the newest batch there was at open: what the first layer begins behind if @open is NULL */
 	struct open_layer *spare;       /* NULL: none yet */
 	struct open_layer *frozen[FROZEN_MAX];  /* oldest first, waiting to be sealed */
 	uint32_t frozen_count;

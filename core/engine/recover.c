@@ -275,6 +275,7 @@ int engine_recover(struct engine *engine, struct report *report)
 	for (uint32_t i = 0; i < engine->manifest.layer_count; i++)
 		if (engine->manifest.layers[i].layer_id >= engine->next_layer_id)
 			engine->next_layer_id = engine->manifest.layers[i].layer_id + 1;
+	engine->chain_recovered = recovery.chain;
 	atomic_store(&engine->newest, recovery.end.value);
 	atomic_store(&engine->durable, recovery.durable.value);
 	engine->new_life = recovery.end.value != 0;

@@ -66,8 +66,8 @@ int open_layer_recover(int dir_fd, uint64_t layer_id, const struct store_identit
 		       struct lsn start, uint64_t chain, bool writable,
 		       struct open_layer **layer_out, struct open_layer_recovery *recovery_out);
 
-/* Cut what lies beyond the end (of a spare: everything) and make it zeros. Before
- * the first lease. -errno. */
+/* Cut what lies beyond the end (of a spare: everything) and make it zeros, durably.
+ * Before the first lease. -errno. */
 int open_layer_clear_tail(struct open_layer *layer);
 
 void open_layer_close(struct open_layer *layer);        /* NULL is ignored; no reader is left */

@@ -422,6 +422,35 @@ static void a_hole_in_what_was_synced_is_reported(void **state)
 	fixture_free(tail.fixture);
 }
 
+/* The power went after a freeze, before the header of the layer that was begun was
+ * synced: all there is is sealed, and nothing says where to go on but that. */
+static void history_goes_on_where_only_sealed_layers_are_left(void **state)
+{
+	static const uint8_t zeros[4096];
+	struct fixture *f = *state;
+	struct path_list *files;
+	char path[PATH_MAX];
+	struct lsn before;
+	uint64_t ino = make_file(f->store, TREE_ROOT_INO, "file");
+
+	write_text(f->store, ino, "sealed");
+	fixture_freeze(f);
+	before = fixture_note(f);
+	fixture_close(f);
+	files = path_list_new(f->path);
+	for (size_t i = 0; i < files->count; i++)
+		if (strstr(files->items[i].path, ".layer"))
+			path_join(path, f->path, files->items[i].path);
+	free(files);
+	file_overwrite(path, 0, zeros, sizeof(zeros));
+	fixture_open(f);
+	assert_int_equal(newest(f->store).value, before.value);
+	write_text(f->store, ino, "beyond");
+	assert_true(newest(f->store).value > before.value);
+	assert_text(f->store, ino, LSN_HEAD, "beyond");
+	assert_text(f->store, ino, before, "sealed");
+}
+
 static void history_goes_on_after_each_of_many_kills(void **state)
 {
 	struct fixture *f = *state;
@@ -454,6 +483,7 @@ int main(void)
 		cmocka_unit_test(records_of_an_earlier_life_do_not_come_back),
 		cmocka_unit_test(recovery_can_itself_be_killed),
 		cmocka_unit_test(a_hole_in_what_was_synced_is_reported),
+		fixture_test(history_goes_on_where_only_sealed_layers_are_left),
 		fixture_test(history_goes_on_after_each_of_many_kills),
 	};
 

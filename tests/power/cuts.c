@@ -1,0 +1,195 @@
+/*
+ * Every single cut: random workloads on a simulated disk, cut at each write, sync and
+ * return of a call; of what was not synced, nothing, everything, each write alone, all but
+ * each, torn and shuffled sectors are kept. tests/support/cut_check.h says what must hold.
+ */
+#include <inttypes.h>
+#include <sys/prctl.h>
+#include <time.h>
+
+#include "cut_check.h"
+#include "rcu_at_once.h"
+
+struct size {
+	unsigned workloads, ops;
+	uint32_t subsets_max, all_pairs_every;
+	uint64_t cut_points_min;        /* less would prove less than is claimed */
+};
+
+static struct size size_of_run(void)
+{
+	const char *name = getenv("VARVE_TEST_SIZE");
+
+	if (name && strcmp(name, "fast") == 0)
+		return (struct size){ 6, 50, 6, 0, 300 };
+	if (name && strcmp(name, "long") == 0)
+		return (struct size){ 100, 80, 24, 40, 10000 };
+	return (struct size){ 40, 60, 8, 0, 2000 };
+}
+
+static double seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static void print_counts(const char *what, const struct cut_counts *counts, double since)
+{
+	print_message("%s: %" PRIu64 " cut points (%" PRIu64 " with 8 images or more), %" PRIu64
+		      " images, %" PRIu64 " distinct, %" PRIu64 " LSNs compared, %" PRIu64
+		      " second cuts, %" PRIu64 " recoveries' cut points, %.1f s\n", what,
+		      counts->cut_points, counts->wide_points, counts->images, counts->distinct,
+		      counts->lsns, counts->second_cuts, counts->pairs, seconds() - since);
+}
+
+/* Make a store, do random things to it, leave it in the middle. */
+static void a_random_workload(struct prng *prng, const struct size *size, unsigned *done,
+			      struct cut_counts *counts)
+{
+	struct sim_disk *disk = sim_disk_new(NULL);
+	uint64_t seed = prng_next(prng);
+	struct load *load = load_new(disk, seed);
+	struct cut_walk walk = { .disk = disk, .history = &load->history,
+				 .subsets_max = size->subsets_max,
+				 .all_pairs_every = size->all_pairs_every };
+
+	cut_place = (struct cut_place){ .what = "random workload", .seed = seed };
+	require(!load_make(load));
+	for (unsigned i = 0; i < size->ops; i++) {
+		/* A young tree has little to be changed. */
+		enum load_op op = i < 4 ? LOAD_CREATE : load_choose(load);
+		int err = load_do(load, op);
+
+		require(err >= 0);
+		done[op] += !err;
+	}
+	require(!load_close(load));
+	cut_walk(&walk, prng, counts);
+	load_free(load);
+	sim_disk_free(disk);
+}
+
+static void random_workloads_survive_every_cut(void **state)
+{
+	struct size size = size_of_run();
+	struct prng prng = { test_seed() };
+	struct cut_counts counts = { 0 };
+	unsigned done[LOAD_OPS] = { 0 };
+	double since = seconds();
+
+	(void)state;
+	for (unsigned i = 0; i < size.workloads; i++)
+		a_random_workload(&prng, &size, done, &counts);
+	print_counts("random workloads", &counts, since);
+	for (unsigned op = 0; op < LOAD_OPS; op++) {
+		print_message("%s%s %u", op ? ", " : "operations: ", load_op_names[op], done[op]);
+		assert_true(done[op] > 0 || size.workloads < 20);
+	}
+	print_message("\n");
+	assert_true(counts.wide_points >= size.cut_points_min);
+}
+
+/* Of the writes that were not synced, those to the header of layer @inode are
+ * treated one way and those to the rest of it the other; others are kept. */
+struct header_cut {
+	const struct sim_replay *replay;
+	int64_t inode;
+	bool header_kept;
+};
+
+static bool keep_by_header(void *context, uint32_t i, uint32_t sector)
+{
+	const struct header_cut *cut = context;
+	const struct sim_write *write = cut->replay->pending[i];
+	uint32_t page = 0;
+
+	if (write->kind != SIM_WRITE_DATA || (int64_t)write->inode != cut->inode)
+		return true;
+	while (sector >= (uint32_t)__builtin_popcount(write->pages[page].sectors))
+		sector -= (uint32_t)__builtin_popcount(write->pages[page++].sectors);
+	return (write->pages[page].number == 0) == cut->header_kept;
+}
+
+static struct sim_state *cut_by_header(struct sim_disk *disk, const char *layer, bool header_kept)
+{
+	struct sim_state *now = sim_disk_state(disk), *cut;
+	struct sim_replay *replay = sim_replay_new(disk);
+	struct header_cut context = { replay, 0, header_kept };
+
+	for (const char *name = "store\0layers\0"; *name; name += strlen(name) + 1)
+		context.inode = sim_state_find(now, (uint32_t)context.inode, name);
+	context.inode = sim_state_find(now, (uint32_t)context.inode, layer);
+	assert_true(context.inode > 0);
+	while (sim_replay_step(replay))
+		;
+	cut = sim_replay_cut(replay, keep_by_header, &context);
+	sim_replay_free(replay);
+	sim_state_free(now);
+	return cut;
+}
+
+static uint64_t newest_of(const struct load *load)
+{
+	struct lsn oldest_lsn, newest_lsn;
+
+	store_window(load->store, &oldest_lsn, &newest_lsn);
+	return newest_lsn.value;
+}
+
+/*
+ * The first cut loses the header of the layer that was begun last and keeps the batch
+ * in it: the layer is a spare again. The next life begins it with the very same header,
+ * which is all that a second cut keeps. The batch must not be there again.
+ */
+static void a_batch_of_an_earlier_life_does_not_come_back(void **state)
+{
+	struct sim_disk *first = sim_disk_new(NULL), *second, *third;
+	struct load *load = load_new(first, 1);
+	struct sim_state *image;
+	uint64_t recovered;
+
+	(void)state;
+	cut_place = (struct cut_place){ .what = "an earlier life" };
+	assert_ok(load_make(load));
+	assert_ok(load_do(load, LOAD_CREATE));
+	assert_ok(load_do(load, LOAD_FREEZE));
+	recovered = newest_of(load);
+	assert_ok(load_do(load, LOAD_APPEND));
+	image = cut_by_header(first, "0000000000000002.layer", false);
+	load_free(load);
+
+	second = sim_disk_new(image);
+	load = load_new(second, 1);
+	assert_ok(load_open(load));
+	assert_int_equal(newest_of(load), recovered);
+	struct tree_new what = { .mode = S_IFDIR | 0700 };
+	struct tree_attr attr;
+	assert_ok(tree_create(load->store, TREE_ROOT_INO, "new", &what, &attr));
+	image = cut_by_header(second, "0000000000000002.layer", true);
+	load_free(load);
+
+	third = sim_disk_new(image);
+	load = load_new(third, 1);
+	assert_ok(load_open(load));
+	assert_int_equal(newest_of(load), recovered);
+	load_free(load);
+	sim_disk_free(first);
+	sim_disk_free(second);
+	sim_disk_free(third);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_batch_of_an_earlier_life_does_not_come_back),
+		cmocka_unit_test(random_workloads_survive_every_cut),
+	};
+
+	/* Clearing 2 MiB for each index of a few versions would be most of the time. */
+	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+	rcu_at_once();
+	cut_place_install();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,421 @@
+#include "cut_check.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "batch.h"
+
+/* ---- which cut ---- */
+
+struct cut_place cut_place;
+
+static const char *const kind_names[] = {
+	"none", "all", "one alone", "all but one", "those before one", "one torn, its head",
+	"one torn, its tail", "some", "some sectors",
+};
+
+static void say_place(int number)
+{
+	dprintf(STDERR_FILENO, "%s, seed %" PRIu64 ", cut at event %" PRIu64
+		", kept: %s (write %u, sectors %u, seed %" PRIu64 ")\n", cut_place.what,
+		cut_place.seed, cut_place.position, kind_names[cut_place.subset.kind],
+		cut_place.subset.write, cut_place.subset.sectors, cut_place.subset.seed);
+	dprintf(STDERR_FILENO, "the last open reported: %s\n", load_said);
+	signal(number, SIG_DFL);
+	raise(number);
+}
+
+void cut_place_install(void)
+{
+	/* Asserts of cmocka become aborts too: one way out. */
+	setenv("CMOCKA_TEST_ABORT", "1", 1);
+	signal(SIGABRT, say_place);
+}
+
+/* ---- images ---- */
+
+static uint64_t mixed(uint64_t seed, uint64_t a, uint64_t b)
+{
+	struct prng prng = { seed ^ a * UINT64_C(0x9e3779b97f4a7c15) ^ b << 40 };
+
+	return prng_next(&prng);
+}
+
+static bool keep(void *context, uint32_t write, uint32_t sector)
+{
+	const struct cut_subset *subset = context;
+
+	switch (subset->kind) {
+	case CUT_NONE:
+		return false;
+	case CUT_ALL:
+		return true;
+	case CUT_ONE:
+		return write == subset->write;
+	case CUT_BUT:
+		return write != subset->write;
+	case CUT_BEFORE:
+		return write < subset->write;
+	case CUT_TORN_HEAD:
+		return write < subset->write ||
+		       (write == subset->write && sector < subset->sectors);
+	case CUT_TORN_TAIL:
+		return write < subset->write ||
+		       (write == subset->write && sector >= subset->sectors);
+	case CUT_SOME_WRITES:
+		return mixed(subset->seed, write, 0) & 1;
+	case CUT_SOME_SECTORS:
+		return mixed(subset->seed, write, sector) % 8 < subset->sectors;
+	}
+	return false;
+}
+
+struct sim_state *cut_make(const struct sim_replay *replay, const struct cut_subset *subset)
+{
+	struct cut_subset context = *subset;
+
+	return sim_replay_cut(replay, keep, &context);
+}
+
+static struct cut_subset subset_torn(const struct sim_replay *replay, enum cut_kind kind,
+				     uint32_t write, struct prng *prng)
+{
+	uint32_t sectors = sim_write_sector_count(replay->pending[write]);
+
+	return (struct cut_subset){ kind, write,
+				    sectors > 1 ? 1 + (uint32_t)prng_below(prng, sectors - 1) : 0, 0 };
+}
+
+struct cut_subset cut_random(const struct sim_replay *replay, struct prng *prng)
+{
+	static const enum cut_kind kinds[] = {
+		CUT_BEFORE, CUT_TORN_HEAD, CUT_TORN_TAIL, CUT_ONE, CUT_BUT, CUT_SOME_WRITES,
+		CUT_SOME_SECTORS, CUT_SOME_SECTORS,
+	};
+	enum cut_kind kind = kinds[prng_below(prng, array_size(kinds))];
+	uint32_t write;
+
+	if (!replay->pending_count)
+		return (struct cut_subset){ CUT_NONE, 0, 0, 0 };
+	write = (uint32_t)prng_below(prng, replay->pending_count);
+	if (kind == CUT_TORN_HEAD || kind == CUT_TORN_TAIL)
+		return subset_torn(replay, kind, write, prng);
+	return (struct cut_subset){ kind, write, 1 + (uint32_t)prng_below(prng, 7),
+				    prng_next(prng) };
+}
+
+/* ---- one image ---- */
+
+#define MARKS_MAX 4u            /* lives without a change, one after another, in these tests */
+
+static uint64_t newest_of(struct store *store)
+{
+	struct lsn oldest_lsn, newest_lsn;
+
+	store_window(store, &oldest_lsn, &newest_lsn);
+	return newest_lsn.value;
+}
+
+static void check_lsn(struct store *store, uint64_t lsn, const struct load_state *state)
+{
+	uint64_t digest;
+	int err = load_store_digest(store, lsn_make(lsn), &digest);
+
+	if (err || digest != state->digest)
+		print_error("LSN %" PRIu64 " (state of %" PRIu64 "): %s\n", lsn, state->lsn,
+			    err ? strerror(-err) : "not what it was");
+	require(!err && digest == state->digest);
+}
+
+/*
+ * What is there is the state at one LSN, and each older one reads as it did; so
+ * does an LSN between two. Of the states before @sample_before only a few are looked at.
+ * This is the place for whatever else can be said of a store that is open.
+ */
+static uint64_t check_history(struct store *store, const struct cut_expect *expect,
+			      uint64_t sample_before, struct prng *prng, struct cut_counts *counts)
+{
+	const struct load_history *history = expect->history;
+	uint64_t newest = newest_of(store);
+	const struct load_state *last = load_history_at(history, newest);
+
+	require(last);
+	/* A new life's mark changes nothing and has an LSN; each life that was cut
+	 * short right behind its mark leaves one. */
+	if ((newest - last->lsn) % BATCH_OPENED_BYTES)
+		print_error("recovered to %" PRIu64 ", which is no LSN of the history: %" PRIu64
+			    " is the one before\n", newest, last->lsn);
+	require((newest - last->lsn) % BATCH_OPENED_BYTES == 0);
+	require(newest - last->lsn <= MARKS_MAX * BATCH_OPENED_BYTES);
+	if (newest < expect->floor)
+		print_error("recovered to %" PRIu64 ", but %" PRIu64 " was durable\n", newest,
+			    expect->floor);
+	require(newest >= expect->floor);
+	for (const struct load_state *state = history->states; state <= last; state++) {
+		uint64_t end = state == last ? newest : state[1].lsn - 1;
+
+		if (state->lsn < sample_before && prng_below(prng, 16))
+			continue;
+		check_lsn(store, state->lsn, state);
+		if (prng_below(prng, 8) == 0 && end > state->lsn)
+			check_lsn(store, state->lsn + 1 + prng_below(prng, end - state->lsn), state);
+		counts->lsns++;
+	}
+	check_lsn(store, UINT64_MAX, last);
+	return newest;
+}
+
+static void check_closed(struct sim_disk *disk)
+{
+	struct sim_usage usage = sim_disk_usage(disk);
+
+	require(!usage.open_files && !usage.mappings && !usage.locks);
+}
+
+/* There was no store yet when the power went: mkfs may be repeated. */
+static void check_unmade(struct sim_disk *disk)
+{
+	struct load *load = load_new(disk, 1);
+	int err = load_open(load);
+
+	if (err) {
+		require(err == -ENOENT || err == -EMEDIUMTYPE);
+		require(!load_make(load));
+		require(!load_do(load, LOAD_CREATE));
+	} else {
+		require(newest_of(load->store) > 0);
+	}
+	require(!load_close(load));
+	require(!load_open(load));
+	load_free(load);
+	check_closed(disk);
+}
+
+/* Open @image, which is taken over, and look at it. */
+static void check_again(struct sim_state *image, const struct cut_expect *expect,
+			uint64_t sample_before, struct prng *prng, struct cut_counts *counts)
+{
+	struct sim_disk *disk = sim_disk_new(image);
+	struct load *load = load_new(disk, 0);
+
+	require(!load_open(load));
+	check_history(load->store, expect, sample_before, prng, counts);
+	require(!load_close(load));
+	load_free(load);
+	check_closed(disk);
+	sim_disk_free(disk);
+}
+
+/* Cut what was done to an image at @position of its trace. */
+static void cut_again(const struct sim_disk *disk, const struct load *load, uint64_t floor,
+		      uint64_t position, const struct cut_subset *subset, struct prng *prng,
+		      struct cut_counts *counts)
+{
+	struct cut_expect expect = { &load->history, floor, true };
+	struct sim_replay *replay = sim_replay_new(disk);
+	const struct sim_event *event;
+	struct cut_subset random;
+
+	while (replay->position < position && (event = sim_replay_step(replay)) != NULL)
+		if (event->kind == SIM_EVENT_MARK && event->mark_kind == LOAD_SYNCED)
+			expect.floor = event->mark_value;
+	random = cut_random(replay, prng);
+	check_again(cut_make(replay, subset ? subset : &random), &expect, floor, prng, counts);
+	sim_replay_free(replay);
+	counts->second_cuts++;
+}
+
+uint64_t cut_check(struct sim_state *image, const struct cut_expect *expect, struct prng *prng,
+		   bool all_pairs, struct cut_counts *counts)
+{
+	static const struct cut_subset extremes[] = { { CUT_NONE, 0, 0, 0 }, { CUT_ALL, 0, 0, 0 } };
+	struct sim_disk *disk = sim_disk_new(image);
+	struct load *load;
+	uint64_t newest, recovered, done;
+
+	sim_disk_use(disk);
+	if (!expect->made) {
+		check_unmade(disk);
+		sim_disk_free(disk);
+		return 0;
+	}
+	load = load_new(disk, prng_next(prng));
+	require(!load_open(load));
+	recovered = sim_disk_event_count(disk);
+	newest = check_history(load->store, expect, 0, prng, counts);
+	load_adopt(load, expect->history, newest);
+	for (unsigned i = 0; i < 3; i++)
+		require(load_do(load, (enum load_op)prng_below(prng, LOAD_TREE_OPS)) >= 0);
+	if (prng_below(prng, 4) == 0)
+		require(!load_do(load, LOAD_SYNC));
+	require(load_do(load, LOAD_CREATE) >= 0);
+	require(load_do(load, LOAD_APPEND) >= 0);
+	sim_disk_mark(disk, LOAD_CHANGED, 0);
+	done = sim_disk_event_count(disk);
+	require(!load_close(load));
+	check_closed(disk);
+	/* Closed: what is there is all of it, with nothing kept that was not synced. */
+	cut_again(disk, load, newest, UINT64_MAX, &extremes[0], prng, counts);
+	cut_again(disk, load, newest, prng_below(prng, done + 1), NULL, prng, counts);
+	/* What lay beyond the end may be back, for it was zeroed but not synced. */
+	cut_again(disk, load, newest, done, NULL, prng, counts);
+	for (uint64_t at = 1; all_pairs && at <= recovered; at++) {
+		for (unsigned i = 0; i < array_size(extremes); i++)
+			cut_again(disk, load, newest, at, &extremes[i], prng, counts);
+		for (unsigned i = 0; i < 4; i++)
+			cut_again(disk, load, newest, at, NULL, prng, counts);
+		counts->pairs++;
+	}
+	load_free(load);
+	sim_disk_free(disk);
+	return newest;
+}
+
+/* ---- a whole trace ---- */
+
+/* Images seen in this trace, and what they recovered to. */
+struct seen {
+	uint64_t *hashes, *newest;      /* 0: an empty slot */
+	size_t count, room;             /* room: a power of two */
+};
+
+static size_t seen_slot(const struct seen *seen, uint64_t hash)
+{
+	size_t slot = hash & (seen->room - 1);
+
+	while (seen->hashes[slot] && seen->hashes[slot] != hash)
+		slot = (slot + 1) & (seen->room - 1);
+	return slot;
+}
+
+static void seen_add(struct seen *seen, uint64_t hash, uint64_t newest)
+{
+	size_t slot;
+
+	if (2 * seen->count >= seen->room) {
+		struct seen more = { .room = seen->room ? 2 * seen->room : 1024 };
+
+		more.hashes = calloc(more.room, sizeof(uint64_t));
+		more.newest = calloc(more.room, sizeof(uint64_t));
+		require(more.hashes && more.newest);
+		for (size_t i = 0; i < seen->room; i++)
+			if (seen->hashes[i])
+				seen_add(&more, seen->hashes[i], seen->newest[i]);
+		free(seen->hashes);
+		free(seen->newest);
+		*seen = more;
+	}
+	slot = seen_slot(seen, hash);
+	seen->hashes[slot] = hash;
+	seen->newest[slot] = newest;
+	seen->count++;
+}
+
+/* Where a walk stands. */
+struct walker {
+	const struct cut_walk *walk;
+	struct prng *prng;
+	struct cut_counts *counts;
+	struct sim_replay *replay;
+	struct cut_expect expect;
+	struct seen seen;
+	uint64_t here[8];               /* hashes of images at this cut, no two equal */
+	uint32_t here_count;
+};
+
+static void note_here(struct walker *walker, uint64_t hash)
+{
+	for (uint32_t i = 0; i < walker->here_count; i++)
+		if (walker->here[i] == hash)
+			return;
+	if (walker->here_count < array_size(walker->here))
+		walker->here[walker->here_count++] = hash;
+}
+
+static void cut_here(struct walker *walker, struct cut_subset subset)
+{
+	struct sim_state *image = cut_make(walker->replay, &subset);
+	uint64_t hash = sim_state_hash(image) | 1;
+	uint32_t every = walker->walk->all_pairs_every;
+	size_t slot = walker->seen.room ? seen_slot(&walker->seen, hash) : 0;
+
+	cut_place.subset = subset;
+	note_here(walker, hash);
+	walker->counts->images++;
+	if (walker->seen.room && walker->seen.hashes[slot] == hash &&
+	    (!walker->expect.made || walker->seen.newest[slot])) {
+		/* Seen, but perhaps before the last sync returned. */
+		require(!walker->expect.made ||
+			walker->seen.newest[slot] >= walker->expect.floor);
+		sim_state_free(image);
+		return;
+	}
+	walker->counts->distinct++;
+	seen_add(&walker->seen, hash,
+		 cut_check(image, &walker->expect, walker->prng,
+			   every && walker->counts->distinct % every == 0, walker->counts));
+}
+
+/* Each write alone, and all but each; of many, some. */
+static void cut_each(struct walker *walker)
+{
+	uint32_t count = walker->replay->pending_count, most = walker->walk->subsets_max / 2;
+	uint32_t stride = count > most ? (count + most - 1) / most : 1;
+
+	/* From the last backwards: what is new at this cut is there. */
+	for (uint32_t back = 0; back < count; back += stride) {
+		cut_here(walker, (struct cut_subset){ CUT_ONE, count - 1 - back, 0, 0 });
+		cut_here(walker, (struct cut_subset){ CUT_BUT, count - 1 - back, 0, 0 });
+	}
+}
+
+static void cut_everything_here(struct walker *walker)
+{
+	uint32_t count = walker->replay->pending_count;
+
+	walker->here_count = 0;
+	cut_place.position = walker->replay->position;
+	cut_here(walker, (struct cut_subset){ CUT_NONE, 0, 0, 0 });
+	if (count) {
+		cut_here(walker, (struct cut_subset){ CUT_ALL, 0, 0, 0 });
+		cut_each(walker);
+		cut_here(walker, subset_torn(walker->replay, CUT_TORN_HEAD, count - 1,
+					     walker->prng));
+		cut_here(walker, subset_torn(walker->replay, CUT_TORN_TAIL, count - 1,
+					     walker->prng));
+		for (unsigned i = 0; i < 4; i++)
+			cut_here(walker, cut_random(walker->replay, walker->prng));
+	}
+	walker->counts->cut_points++;
+	walker->counts->wide_points += walker->here_count == array_size(walker->here);
+}
+
+static void note_mark(struct walker *walker, const struct sim_event *event)
+{
+	if (event->mark_kind == LOAD_MADE)
+		walker->expect.made = true;
+	else if (event->mark_kind == LOAD_SYNCED)
+		walker->expect.floor = event->mark_value;
+}
+
+void cut_walk(const struct cut_walk *walk, struct prng *prng, struct cut_counts *counts)
+{
+	struct walker walker = { .walk = walk, .prng = prng, .counts = counts,
+				 .replay = sim_replay_new(walk->disk),
+				 .expect = { .history = walk->history } };
+	const struct sim_event *event;
+
+	while ((event = sim_replay_step(walker.replay)) != NULL) {
+		if (event->kind == SIM_EVENT_MARK)
+			note_mark(&walker, event);
+		if (walker.replay->position <= walk->from)
+			continue;
+		if (!walk->only_after_syncs || event->kind == SIM_EVENT_SYNC ||
+		    (event->kind == SIM_EVENT_MARK && event->mark_kind == LOAD_SYNCED))
+			cut_everything_here(&walker);
+	}
+	sim_replay_free(walker.replay);
+	free(walker.seen.hashes);
+	free(walker.seen.newest);
+}

@@ -1,0 +1,79 @@
+/*
+ * Cut check: open what a power cut left, and hold it against the history.
+ *
+ * What is there must be the state at one LSN of the history, not below the floor (what
+ * a sync returned); every older LSN must read as it did; then the store must go on:
+ * more is written, it is closed or cut again at a random point (of recovery, too), and
+ * what is there then must be the same history with a prefix of what was added.
+ */
+#ifndef VARVE_TESTS_CUT_CHECK_H
+#define VARVE_TESTS_CUT_CHECK_H
+
+#include "power_load.h"
+
+/* What a cut keeps of the writes that were not synced. */
+struct cut_subset {
+	enum cut_kind {
+		CUT_NONE, CUT_ALL,
+		CUT_ONE,                /* write @write alone */
+		CUT_BUT,                /* all but it */
+		CUT_BEFORE,             /* those before it */
+		CUT_TORN_HEAD,          /* those before it, and its first @sectors */
+		CUT_TORN_TAIL,          /* those before it, and its sectors from @sectors on */
+		CUT_SOME_WRITES,        /* each or not, by @seed */
+		CUT_SOME_SECTORS,       /* each sector or not; @sectors of 8 are kept */
+	} kind;
+	uint32_t write, sectors;
+	uint64_t seed;
+};
+
+struct sim_state *cut_make(const struct sim_replay *replay, const struct cut_subset *subset);
+struct cut_subset cut_random(const struct sim_replay *replay, struct prng *prng);
+
+/* Which cut is being looked at; said if anything fails, by whatever assert. */
+struct cut_place {
+	const char *what;               /* the workload */
+	uint64_t seed, position;
+	struct cut_subset subset;
+};
+extern struct cut_place cut_place;
+void cut_place_install(void);
+
+struct cut_expect {
+	const struct load_history *history;
+	uint64_t floor;                 /* the LSN that was durable */
+	bool made;                      /* mkfs had returned: there must be a store */
+};
+
+struct cut_counts {
+	uint64_t cut_points;            /* positions in a trace: each write, sync, and mark */
+	uint64_t wide_points;           /* those at which 8 or more different images were made */
+	uint64_t images, distinct;      /* built, and opened: equal images once */
+	uint64_t lsns;                  /* older LSNs that were compared */
+	uint64_t second_cuts;           /* cuts of what was done to an image */
+	uint64_t pairs;                 /* of them: cuts within its recovery */
+};
+
+/*
+ * Check one image, which is taken over. @all_pairs: cut the recovery at each of its
+ * writes and syncs, not at one random point. Fails the test; returns the LSN it
+ * recovered to, 0 if there was rightly no store.
+ */
+uint64_t cut_check(struct sim_state *image, const struct cut_expect *expect, struct prng *prng,
+		   bool all_pairs, struct cut_counts *counts);
+
+/*
+ * Cut a whole trace at each of its positions from @from on (an index of events), with
+ * each of the subsets. @subsets_max bounds how many at one cut.
+ */
+struct cut_walk {
+	const struct sim_disk *disk;
+	const struct load_history *history;
+	uint64_t from;
+	uint32_t subsets_max;
+	uint32_t all_pairs_every;       /* of so many images, one is cut within its recovery everywhere; 0: none */
+	bool only_after_syncs;          /* cut where a sync returned, not everywhere */
+};
+void cut_walk(const struct cut_walk *walk, struct prng *prng, struct cut_counts *counts);
+
+#endif
