@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "check.h"
 #include "info.h"
 #include "store.h"
 #include "tree.h"
@@ -209,6 +210,85 @@ static void answer_log(struct control *control, int fd, uint64_t ino)
 	fclose(spool.file);
 }
 
+/* A check under way: findings go to a file first, as a log does. */
+struct check_spool {
+	struct control *control;
+	FILE *file;
+	int fd;
+	uint64_t untold_bytes;		/* read, and not yet told */
+	int err;
+};
+
+/* How it gets on is told as it gets on, if the client listens: it may be lost, and waits for
+ * nobody. */
+static void tell_check(struct check_spool *spool, const char *name, uint64_t bytes)
+{
+	char line[64];
+	int length = snprintf(line, sizeof(line), "{\"%s\": %llu}\n", name,
+			      (unsigned long long)bytes);
+
+	(void)send(spool->fd, line, (size_t)length, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static void check_begin(void *context, uint64_t bytes)
+{
+	tell_check(context, "begin", bytes);
+}
+
+#define CHECK_TELL_BYTES (4u << 20)
+
+static bool check_goes_on(void *context, uint64_t bytes)
+{
+	struct check_spool *spool = context;
+
+	spool->untold_bytes += bytes;
+	if (spool->untold_bytes >= CHECK_TELL_BYTES) {
+		tell_check(spool, "bytes", spool->untold_bytes);
+		spool->untold_bytes = 0;
+	}
+	return !log_stops(spool->control);
+}
+
+static void check_add(void *context, const struct finding *finding)
+{
+	struct check_spool *spool = context;
+	json_t *object = json_pack("{s:o}", "finding", info_finding(finding));
+
+	if (!object || json_dumpf(object, spool->file, JSON_COMPACT) != 0 ||
+	    putc('\n', spool->file) == EOF)
+		spool->err = object ? -EIO : -ENOMEM;
+	json_decref(object);
+}
+
+static void answer_check(struct control *control, int fd, unsigned sample_count)
+{
+	struct check_spool spool = {.control = control, .file = tmpfile(), .fd = fd};
+	const struct store_check_options options = {
+		.sample_count = sample_count,
+		.hooks = {check_add, check_goes_on, &spool},
+		.begin = check_begin,
+	};
+	struct store_check_result result;
+	int err;
+
+	if (!spool.file) {
+		send_line(fd, error_object(-errno, "no temporary file for the findings; make room "
+						   "in /tmp"));
+		return;
+	}
+	err = store_check_running(control->store, &options, &result);
+	if (!err)
+		err = spool.err;
+	if (!err)
+		err = send_file(fd, spool.file);
+	if (!err)
+		send_line(fd, json_pack("{s:o}", "result",
+					info_check(store_path(control->store), &result)));
+	else
+		send_line(fd, error_object(err, strerror(-err)));
+	fclose(spool.file);
+}
+
 /* Keep the connection for control_close. The client that waited longest makes
  * room, as it may be long gone. Told that it waits, a client may end the mount at
  * once: by then the connection must be no client's, or control_stop shuts it down. */
@@ -251,12 +331,15 @@ static bool answer(struct client *client, const char *line, size_t length)
 		answer_log(control, fd, (uint64_t)json_integer_value(inode));
 	} else if (strcmp(op, "log") == 0) {
 		send_line(fd, error_object(-EINVAL, "\"log\" wants a number \"inode\""));
+	} else if (strcmp(op, "check") == 0) {
+		answer_check(control, fd, (unsigned)json_integer_value(
+						  json_object_get(request, "samples")));
 	} else if (strcmp(op, "wait") == 0) {
 		keep_waiter(client);
 		kept = true;
 	} else {
 		send_line(fd,
-			  error_object(-EINVAL, "no such \"op\"; there are info, log and wait"));
+			  error_object(-EINVAL, "no such \"op\"; there are info, log, check and wait"));
 	}
 	json_decref(request);
 	return kept;

@@ -7,6 +7,9 @@
  *   {"op": "info"}                    one object (info.h)
  *   {"op": "log", "inode": N}         an object for each version, oldest
  *                                     first (info.h), then {"count": N}
+ *   {"op": "check", "samples": N}     {"begin": BYTES}, now and then {"bytes": MORE}
+ *                                     while it runs, then each {"finding": {...}},
+ *                                     then {"result": {...}} (info.h)
  *   {"op": "wait"}                    {"waiting": true}, and {"closed": true}
  *                                     once the mount is gone, all is on disk
  *                                     and the store is free

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "check.h"
 #include "store.h"
 #include "tree.h"
 
@@ -140,4 +141,68 @@ json_t *info_change(const struct tree_change *change)
 		object = with_numbers(object, pages, COUNT_OF(pages));
 	}
 	return object;
+}
+
+static json_t *number_or_null(uint64_t value, bool known)
+{
+	return known ? json_integer((json_int_t)value) : json_null();
+}
+
+static const char *key_kind_name(struct key key)
+{
+	switch (key_kind(key)) {
+	case KEY_ATTR:
+		return "attributes";
+	case KEY_FLOOR:
+		return "floors";
+	case KEY_NAME:
+		return "name";
+	case KEY_PAGE:
+		return "page";
+	}
+	return "unknown";
+}
+
+json_t *info_finding(const struct finding *finding)
+{
+	bool harms = finding->until.value != 0;
+	bool of_key = finding->key.ino != 0;
+	bool page = of_key && key_kind(finding->key) == KEY_PAGE;
+	bool placed = finding->layer_id && finding->size_bytes;
+
+	return json_pack(
+		"{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o}", "kind",
+		finding_kind_name(finding->kind), "file", info_string(finding->file), "layer",
+		number_or_null(finding->layer_id, finding->layer_id), "offset",
+		number_or_null(finding->offset, placed), "size_bytes",
+		number_or_null(finding->size_bytes, placed), "path", info_string(finding->path),
+		"inode", number_or_null(finding->key.ino, of_key), "what",
+		of_key ? json_string(key_kind_name(finding->key)) : json_null(), "page",
+		number_or_null(key_index(finding->key), page), "damaged_from",
+		number_or_null(finding->from.value, harms), "readable_from",
+		number_or_null(finding->until.value,
+			       harms && finding->until.value != FINDING_OPEN_END),
+		"readable_before", number_or_null(finding->from.value, harms), "known",
+		(int)finding->known, "text", info_string(finding->text));
+}
+
+json_t *info_check(const char *store_path, const struct store_check_result *result)
+{
+	const struct number numbers[] = {
+		{"finding_count", result->finding_count},
+		{"known_count", result->known_count},
+		{"mended_count", result->mended_count},
+		{"layer_count", result->layer_count},
+		{"version_count", result->version_count},
+		{"state_count", result->state_count},
+		{"inode_count", result->inode_count},
+		{"oldest_lsn", result->oldest.value},
+		{"newest_lsn", result->newest.value},
+	};
+	const char *status = result->finding_count  ? "errors"
+			     : result->mended_count ? "repaired"
+						    : "clean";
+	json_t *object = json_pack("{s:o, s:s}", "store", info_string(store_path), "status", status);
+
+	return with_numbers(object, numbers, COUNT_OF(numbers));
 }

@@ -10,6 +10,8 @@
 
 struct store_usage;
 struct tree_change;
+struct finding;
+struct store_check_result;
 
 /* Each call returns a new reference, or NULL for want of memory. */
 
@@ -22,5 +24,12 @@ json_t *info_usage(const char *store_path, const struct store_usage *usage, bool
 
 /* Every field of @change, its time in RFC 3339; null where there is nothing to tell. */
 json_t *info_change(const struct tree_change *change);
+
+/* Every field of @finding; null where there is nothing to tell: "readable_before" and
+ * "readable_from" are the LSNs around the damage. */
+json_t *info_finding(const struct finding *finding);
+
+/* What a check counted; "status" is "clean", "repaired" or "errors". */
+json_t *info_check(const char *store_path, const struct store_check_result *result);
 
 #endif

@@ -2,7 +2,8 @@
  * Command: what the files of the `varve` command share.
  *
  * One file per command, cmd_NAME.c, with one function that takes the arguments
- * after "varve" and returns the exit status: 0 done, 1 failed, 2 called wrong.
+ * after "varve" and returns the exit status: 0 done, 1 failed, 2 called wrong; but check
+ * has those of fsck.
  * Arguments are parsed by argp, which ends the process with 2 by itself.
  */
 #ifndef VARVE_TOOLS_COMMAND_H
@@ -29,6 +30,7 @@ int command_run(const struct command *command, int argc, char **argv);
 /* Print "varve: " and the line to stderr. Returns STATUS_FAILED. */
 int fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+int cmd_check(int argc, char **argv);
 int cmd_help(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_log(int argc, char **argv);

@@ -18,6 +18,7 @@ const struct command commands[] = {
 	{"umount", "unmount a store and wait until all is on disk", cmd_umount},
 	{"info", "tell about a store", cmd_info},
 	{"log", "list the versions of a file", cmd_log},
+	{"check", "look for damage in a store, and repair it", cmd_check},
 	{"help", "explain a command", cmd_help},
 	{0},
 };

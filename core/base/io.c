@@ -169,6 +169,12 @@ int io_zero(int fd, uint64_t from_bytes, uint64_t to_bytes)
 			   to_bytes - from_bytes);
 }
 
+void io_forget(int fd)
+{
+	if (in_use->forget)
+		in_use->forget(in_use, fd);
+}
+
 int io_sync(int fd)
 {
 	int err;

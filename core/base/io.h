@@ -41,6 +41,10 @@ int io_reserve(int fd, uint64_t size_bytes);
  * -EOPNOTSUPP: this file system can't. */
 int io_zero(int fd, uint64_t from_bytes, uint64_t to_bytes);
 
+/* Drop what the kernel's cache holds of the file, as far as it is on disk, so that the next
+ * read tells what the disk holds. */
+void io_forget(int fd);
+
 int io_sync(int fd);            /* data, and what is needed to read it back */
 int io_sync_dir(int dir_fd);
 /* Give @from its final name: rename, then sync the directory. Sync the file first. */

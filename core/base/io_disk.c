@@ -179,6 +179,12 @@ static bool real_is_resident(struct io_disk *disk, const void *from, size_t size
 	return true;
 }
 
+static void real_forget(struct io_disk *disk, int fd)
+{
+	(void)disk;
+	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
 static int real_resolve(struct io_disk *disk, const char *path, char **absolute_out)
 {
 	(void)disk;
@@ -205,5 +211,6 @@ struct io_disk io_disk_real = {
 	.unmap = real_unmap,
 	.unmap_pages = real_unmap_pages,
 	.is_resident = real_is_resident,
+	.forget = real_forget,
 	.resolve = real_resolve,
 };

@@ -32,7 +32,7 @@ enum record_type {
 
 static const char manifest_magic[8] = { 'V', 'A', 'R', 'V', 'E', 'M', 'A', 'N' };
 
-static uint64_t seed_from_id(const uint8_t id[16])
+uint64_t manifest_seed(const uint8_t id[16])
 {
 	return checksum(id, 16, 0);
 }
@@ -89,7 +89,7 @@ static int header_decode(struct manifest *manifest, const uint8_t *bytes, size_t
 				  "the header of the file 'manifest' is damaged: restore it from a "
 				  "backup of the store; nothing was changed");
 	memcpy(manifest->store.id, id, sizeof(manifest->store.id));
-	manifest->store.seed = seed_from_id(manifest->store.id);
+	manifest->store.seed = manifest_seed(manifest->store.id);
 	manifest->chain = manifest->store.seed;
 	return 0;
 }
@@ -303,7 +303,7 @@ static int records_decode(struct manifest *manifest, const uint8_t *bytes, size_
 
 /* Write @count records of the list in memory, and the header, to a new file and
  * give it the manifest's name. */
-static int manifest_write_new(struct manifest *manifest)
+int manifest_replace(struct manifest *manifest)
 {
 	uint8_t bytes[RECORD_BYTES_MAX], header[HEADER_BYTES];
 	uint64_t chain = manifest->store.seed, at = HEADER_BYTES;
@@ -383,8 +383,8 @@ int manifest_create(int dir_fd, uint32_t page_size_bytes)
 	err = id_make(manifest.store.id);
 	if (err)
 		return err;
-	manifest.store.seed = seed_from_id(manifest.store.id);
-	err = manifest_write_new(&manifest);
+	manifest.store.seed = manifest_seed(manifest.store.id);
+	err = manifest_replace(&manifest);
 	manifest_close(&manifest);
 	return err;
 }
@@ -413,6 +413,45 @@ int manifest_open(struct manifest *manifest, int dir_fd, bool writable, struct r
 	return err;
 }
 
+int manifest_salvage(struct manifest *manifest, int dir_fd)
+{
+	struct report report = { "" };
+	uint8_t *bytes = NULL;
+	size_t size;
+	int err;
+
+	memset(manifest, 0, sizeof(*manifest));
+	manifest->dir_fd = dir_fd;
+	manifest->fd = -1;
+	err = io_slurp(dir_fd, MANIFEST_NAME, MANIFEST_LIMIT_BYTES, &bytes, &size);
+	if (!err)
+		err = header_decode(manifest, bytes, size, &report) ? -EUCLEAN : 0;
+	if (!err && records_decode(manifest, bytes, size, &report) == -ENOMEM)
+		err = -ENOMEM;
+	free(bytes);
+	if (err)
+		manifest_close(manifest);
+	return err;
+}
+
+int manifest_add(struct manifest *manifest, const struct manifest_layer *layer)
+{
+	uint32_t at = manifest->layer_count;
+	int err = layers_make_room(manifest);
+
+	while (!err && at && manifest->layers[at - 1].layer_id >= layer->layer_id) {
+		if (manifest->layers[--at].layer_id == layer->layer_id)
+			return -EUCLEAN;
+	}
+	if (err)
+		return err;
+	memmove(&manifest->layers[at + 1], &manifest->layers[at],
+		(manifest->layer_count - at) * sizeof(*manifest->layers));
+	manifest->layers[at] = *layer;
+	manifest->layer_count++;
+	return 0;
+}
+
 int manifest_tidy(struct manifest *manifest)
 {
 	uint64_t needed = 2 * (uint64_t)manifest->layer_count + 1;
@@ -420,7 +459,7 @@ int manifest_tidy(struct manifest *manifest)
 	if (!manifest->torn && (manifest->record_count < REWRITE_RECORDS_MIN ||
 				manifest->record_count / 4 < needed))
 		return 0;
-	return manifest_write_new(manifest);
+	return manifest_replace(manifest);
 }
 
 void manifest_close(struct manifest *manifest)

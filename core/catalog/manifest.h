@@ -63,6 +63,19 @@ int manifest_create(int dir_fd, uint32_t page_size_bytes);
 int manifest_open(struct manifest *manifest, int dir_fd, bool writable, struct report *report);
 void manifest_close(struct manifest *manifest);
 
+/*
+ * What can be had of a damaged one: the header, and the records up to the first that is
+ * not whole. Read only. 0 and @manifest, to be closed; -EUCLEAN: not even the header; -errno.
+ */
+int manifest_salvage(struct manifest *manifest, int dir_fd);
+/* Write what @manifest says in memory to a new file and put it in the place of the
+ * old one, durable. @manifest->dir_fd is set; fd may be -1. -errno: the old one stands. */
+int manifest_replace(struct manifest *manifest);
+/* Add a layer to what is in memory alone, in the order of their ids. -ENOMEM; -EUCLEAN: it is there. */
+int manifest_add(struct manifest *manifest, const struct manifest_layer *layer);
+/* The seed that goes with a store's id. */
+uint64_t manifest_seed(const uint8_t id[16]);
+
 /* Rewrite it, if its end is torn or most of its records are outdated. -errno. */
 int manifest_tidy(struct manifest *manifest);
 

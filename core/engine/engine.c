@@ -11,7 +11,6 @@
 #include "engine_internal.h"
 #include "io.h"
 
-#define LAYERS_NAME "layers"
 #define LAYER_SIZE_DEFAULT (UINT64_C(64) << 20)
 #define FREEZE_AGE_DEFAULT_NS (UINT64_C(3600) * 1000000000)
 #define CACHE_SIZE_DEFAULT (UINT64_C(64) << 20)

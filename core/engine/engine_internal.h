@@ -19,6 +19,7 @@
 #include "open_layer.h"
 #include "sealed_layer.h"
 
+#define LAYERS_NAME "layers"    /* the directory of their files */
 #define FROZEN_MAX 8u           /* frozen layers that wait for sealing before writers must */
 
 struct engine {
@@ -87,5 +88,8 @@ void *spare_main(void *engine);
 
 /* recover.c */
 int engine_recover(struct engine *engine, struct report *report);
+/* A layer file that the manifest doesn't name: 0: it holds nothing and may go; 1: it
+ * is none of ours; -EUCLEAN: it holds history. */
+int judge_unnamed(int layers_fd, const struct store_identity *store, const char *name);
 
 #endif

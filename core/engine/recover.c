@@ -162,9 +162,7 @@ static int recover_layers(struct recovery *recovery)
 	return 0;
 }
 
-/* A layer file that the manifest doesn't name: 0: it holds nothing and may go; 1: it
- * is none of ours; -EUCLEAN: it holds history. */
-static int judge_unnamed(struct engine *engine, const char *name)
+int judge_unnamed(int layers_fd, const struct store_identity *store, const char *name)
 {
 	uint8_t bytes[LAYER_HEADER_BYTES + BATCH_HEADER_BYTES + BATCH_NONCE_BYTES];
 	struct layer_header header;
@@ -172,7 +170,7 @@ static int judge_unnamed(struct engine *engine, const char *name)
 	uint64_t size;
 	int fd, err;
 
-	if (io_open(engine->layers_fd, name, O_RDONLY, 0, &fd))
+	if (io_open(layers_fd, name, O_RDONLY, 0, &fd))
 		return 1;
 	err = io_size(fd, &size);
 	if (!err && size < sizeof(bytes)) {
@@ -184,7 +182,7 @@ static int judge_unnamed(struct engine *engine, const char *name)
 	io_close(fd);
 	if (err)
 		return 1;
-	err = layer_header_decode(bytes, &engine->store, &header);
+	err = layer_header_decode(bytes, store, &header);
 	if (err)
 		return err == 1 ? 0 : 1;
 	/* A whole first batch needs more than these bytes; a plausible size will do. */
@@ -207,7 +205,7 @@ static int sweep_one(void *context, const char *name)
 
 	if (layer_name_parse(name, &layer_id) || manifest_find(&engine->manifest, layer_id))
 		return 0;
-	verdict = judge_unnamed(engine, name);
+	verdict = judge_unnamed(engine->layers_fd, &engine->store, name);
 	if (verdict < 0)
 		return report_set(sweep->report, verdict,
 				  "layer file 'layers/%s' holds history but the file 'manifest' does "

@@ -207,8 +207,7 @@ uint64_t batch_finish(uint8_t *batch, size_t heads_bytes, uint64_t chain_before)
 	return chain;
 }
 
-int batch_view_open(const uint8_t *bytes, size_t limit_bytes, uint64_t chain_before,
-		    struct batch_view *view_out)
+int batch_view_parse(const uint8_t *bytes, size_t limit_bytes, struct batch_view *view_out)
 {
 	struct get_cursor c = get_cursor(bytes, limit_bytes);
 	size_t heads_bytes;
@@ -228,12 +227,23 @@ int batch_view_open(const uint8_t *bytes, size_t limit_bytes, uint64_t chain_bef
 	if (!measure_heads(bytes, view_out->size_bytes, view_out->entry_count, view_out->flags,
 			   &heads_bytes))
 		return 1;
-	if (chain_of(bytes, heads_bytes, chain_before) != view_out->chain)
-		return 1;
 	view_out->heads = get_cursor(bytes, heads_bytes);
 	get_bytes(&view_out->heads, BATCH_HEADER_BYTES);
 	view_out->payload_at = (uint32_t)heads_bytes;
 	return 0;
+}
+
+uint64_t batch_view_chain(const struct batch_view *view, uint64_t chain_before)
+{
+	return chain_of(view->bytes, view->payload_at, chain_before);
+}
+
+int batch_view_open(const uint8_t *bytes, size_t limit_bytes, uint64_t chain_before,
+		    struct batch_view *view_out)
+{
+	if (batch_view_parse(bytes, limit_bytes, view_out))
+		return 1;
+	return batch_view_chain(view_out, chain_before) == view_out->chain ? 0 : 1;
 }
 
 int batch_view_next(struct batch_view *view, struct batch_view_entry *entry_out)

@@ -138,6 +138,12 @@ struct batch_view {
 int batch_view_open(const uint8_t *bytes, size_t limit_bytes, uint64_t chain_before,
 		    struct batch_view *view_out);
 
+/* batch_view_open without a look at the chain, for what lies behind damage: the
+ * heads make sense, and nothing else is known. */
+int batch_view_parse(const uint8_t *bytes, size_t limit_bytes, struct batch_view *view_out);
+/* What the chain of a batch just opened or parsed should be behind @chain_before. */
+uint64_t batch_view_chain(const struct batch_view *view, uint64_t chain_before);
+
 struct batch_view_entry {
 	struct key key;
 	uint8_t form, weight;

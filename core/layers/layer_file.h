@@ -51,6 +51,12 @@ void layer_header_encode(const struct layer_header *header, const struct store_i
 int layer_header_decode(const uint8_t bytes[LAYER_HEADER_BYTES],
 			const struct store_identity *store, struct layer_header *header_out);
 
+/* Whose layer it is, by its header alone; @store_out->seed is what the id gives (@seed_of).
+ * 0; -EUCLEAN. */
+int layer_header_identity(const uint8_t bytes[LAYER_HEADER_BYTES],
+			  uint64_t (*seed_of)(const uint8_t id[16]),
+			  struct store_identity *store_out);
+
 #define LAYER_KEY_BYTES 24u             /* ino 8, sub 8, first version 4, version count 4 */
 #define LAYER_VERSION_BYTES 24u         /* lsn 4, offset 4, size 4, form, weight, 2 zeros, checksum 8 */
 #define LAYER_FENCE_BYTES 16u           /* ino 8, sub 8 */

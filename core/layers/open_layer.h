@@ -115,6 +115,17 @@ int open_layer_flush(struct open_layer *layer);
  */
 int open_layer_seal(struct open_layer *layer, struct layer_footer *footer_out);
 
+/*
+ * Make the layer's file anew under the name @new_name: header, the log of the old one up to
+ * @footer's end, and an index and footer of that log. Its heads are whole (layer_check.h);
+ * payloads that are damaged stay so, and are found and refused. Start, end and chains are
+ * @footer's. Synced; the name is the caller's to publish. The old file is not touched.
+ * 0 and *file_bytes_out; -ENOSPC; -EUCLEAN: the heads are not whole; -EIO; -ENOMEM; -errno.
+ */
+int open_layer_rebuild(int dir_fd, uint64_t layer_id, const struct store_identity *store,
+		       const struct layer_footer *footer, const char *new_name,
+		       uint64_t *file_bytes_out);
+
 /* What layer.h dispatches to. */
 int open_layer_find(struct open_layer *layer, struct key key, struct lsn lsn,
 		    struct version *version_out);

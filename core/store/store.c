@@ -52,7 +52,7 @@ static int report_holder(int fd, const char *path, struct report *report)
 			  "'varve umount'", path, pid, holder);
 }
 
-static int lock_take(struct store *store, const char *holder, struct report *report)
+int store_lock(struct store *store, const char *holder, struct report *report)
 {
 	char text[HOLDER_BYTES_MAX];
 	int err, length;
@@ -264,7 +264,7 @@ int store_mkfs(const char *path, const struct store_mkfs_options *options, struc
 
 /* ---- open, close ---- */
 
-static int open_dir(struct store *store, const char *path, struct report *report)
+int store_open_dir(struct store *store, const char *path, struct report *report)
 {
 	enum dir_state state;
 	int err;
@@ -319,12 +319,23 @@ static uint64_t hash_mask(unsigned bits)
 	return bits && bits < KEY_INDEX_BITS ? (UINT64_C(1) << bits) - 1 : KEY_INDEX_MAX;
 }
 
-static void store_free(struct store *store)
+void store_stop(struct store *store)
 {
+	engine_close(store->engine);
 	inode_table_free(store->inodes);
 	listing_cache_free(store->listings);
 	past_attr_cache_free(store->past_attrs);
 	recent_pages_free(store->recent_pages);
+	store->engine = NULL;
+	store->inodes = NULL;
+	store->listings = NULL;
+	store->past_attrs = NULL;
+	store->recent_pages = NULL;
+}
+
+void store_free(struct store *store)
+{
+	store_stop(store);
 	pthread_mutex_destroy(&store->rename_lock);
 	io_close(store->lock_fd);
 	io_close(store->dir_fd);
@@ -353,23 +364,22 @@ static int open_engine(struct store *store, const struct store_options *options,
 	return 0;
 }
 
-int store_open(const char *path, const struct store_options *options, struct report *report,
-	       struct store **store_out)
+struct store *store_new(unsigned name_hash_bits)
 {
 	struct store *store = calloc(1, sizeof(*store));
-	int err;
 
-	*store_out = NULL;
 	if (!store)
-		return report_set(report, -ENOMEM, "%s: not enough memory", path);
+		return NULL;
 	store->dir_fd = store->lock_fd = -1;
-	store->name_hash_mask = hash_mask(options->name_hash_bits);
+	store->name_hash_mask = hash_mask(name_hash_bits);
 	pthread_mutex_init(&store->rename_lock, NULL);
-	err = open_dir(store, path, report);
-	if (!err)
-		err = lock_take(store, options->holder, report);
-	if (!err)
-		err = inode_table_create(&store->inodes);
+	return store;
+}
+
+int store_start(struct store *store, const struct store_options *options, struct report *report)
+{
+	int err = inode_table_create(&store->inodes);
+
 	if (!err)
 		err = listing_cache_create(&store->listings);
 	if (!err)
@@ -379,11 +389,26 @@ int store_open(const char *path, const struct store_options *options, struct rep
 	if (!err)
 		err = recent_pages_create(store->page_size_bytes, RECENT_PAGES_BYTES,
 					  &store->recent_pages);
+	return err;
+}
+
+int store_open(const char *path, const struct store_options *options, struct report *report,
+	       struct store **store_out)
+{
+	struct store *store = store_new(options->name_hash_bits);
+	int err;
+
+	*store_out = NULL;
+	if (!store)
+		return report_set(report, -ENOMEM, "%s: not enough memory", path);
+	err = store_open_dir(store, path, report);
+	if (!err)
+		err = store_lock(store, options->holder, report);
+	if (!err)
+		err = store_start(store, options, report);
 	if (!err && !options->read_only)
 		err = ensure_root(store, report);
 	if (err) {
-		if (store->engine)
-			engine_close(store->engine);
 		store_free(store);
 		return err;
 	}
@@ -398,6 +423,7 @@ int store_close(struct store *store)
 	if (!store)
 		return 0;
 	err = engine_close(store->engine);
+	store->engine = NULL;
 	store_free(store);
 	return err;
 }
@@ -520,7 +546,7 @@ int store_peek(const char *path, struct store_usage *usage_out, struct report *r
 	int err;
 
 	memset(usage_out, 0, sizeof(*usage_out));
-	err = open_dir(&store, path, report);
+	err = store_open_dir(&store, path, report);
 	if (!err) {
 		err = manifest_open(&manifest, store.dir_fd, false, &inner);
 		if (err) {

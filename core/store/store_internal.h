@@ -33,6 +33,15 @@ struct store {
 	pthread_mutex_t rename_lock;    /* held while a directory moves: parents stay put; outside inode locks */
 };
 
+/* The steps of store_open, in order; each with its errors. */
+struct store *store_new(unsigned name_hash_bits);       /* NULL: no memory */
+int store_open_dir(struct store *store, const char *path, struct report *report);
+int store_lock(struct store *store, const char *holder, struct report *report);
+int store_start(struct store *store, const struct store_options *options, struct report *report);
+void store_stop(struct store *store);   /* undo store_start; not started is no error */
+/* Undo whatever of them was done. */
+void store_free(struct store *store);
+
 /* LSN_HEAD: the newest; else @at, if it is in the window. -ENOENT: it is not. */
 int store_resolve(struct store *store, struct lsn at, struct lsn *lsn_out);
 

@@ -38,7 +38,7 @@ REACH = {
     "tools": {"fs", "core/store", "core/base"},
 }
 # What a box offers to those above it, where that is not all of its headers.
-FACADE = {"core/store": {"store.h", "tree.h"}}
+FACADE = {"core/store": {"store.h", "tree.h", "check.h"}}
 FUSE_FILES_MAX = 3
 # What only the disk calls. mmap and its kin serve memory as well: those are told by MAP_SHARED
 # and by the descriptor.

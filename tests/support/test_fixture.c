@@ -1,5 +1,7 @@
 #include "test_fixture.h"
 
+#include "test_check.h"
+
 #include <inttypes.h>
 
 /* ---- the witness ---- */
@@ -231,6 +233,9 @@ void fixture_kill(struct fixture *fixture)
 	path_join(copy, fixture->dir, name);
 	dir_copy(fixture->path, copy);
 	fixture_close(fixture);
+	/* The check opens nothing for writing: what a kill leaves stays as it is. */
+	assert_clean_colliding(fixture->path, fixture->options.name_hash_bits);
+	assert_clean_colliding(copy, fixture->options.name_hash_bits);
 	dir_remove(fixture->path);
 	memcpy(fixture->path, copy, sizeof(copy));
 	fixture_open(fixture);
@@ -273,6 +278,17 @@ void fixture_verify(struct fixture *fixture, const char *when)
 	}
 }
 
+static void check_running(struct fixture *fixture)
+{
+	struct check_run *run = check_run_running(fixture->store);
+
+	if (run->err || run->count) {
+		check_run_print(run);
+		fail_msg("the open store is not clean");
+	}
+	free(run);
+}
+
 void fixture_prove(struct fixture *fixture)
 {
 	fixture_verify(fixture, "at the end of the test");
@@ -284,6 +300,7 @@ void fixture_prove(struct fixture *fixture)
 	fixture_verify(fixture, "after a kill that followed a freeze");
 	fixture_reopen(fixture);
 	fixture_verify(fixture, "after a reopen");
+	check_running(fixture);
 }
 
 int setup_fixture(void **state)

@@ -39,7 +39,8 @@ void fixture_freeze(struct fixture *fixture);
 struct lsn fixture_note(struct fixture *fixture);
 /* Compare every noted LSN with what the store says now. */
 void fixture_verify(struct fixture *fixture, const char *when);
-/* fixture_verify live, after a freeze, after a kill, after a reopen. */
+/* fixture_verify live, after a freeze, after a kill, after a reopen; each time a check of the
+ * store finds nothing. */
 void fixture_prove(struct fixture *fixture);
 
 /* The tree at @at as text, one line an inode or name; free it. */

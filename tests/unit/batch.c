@@ -174,6 +174,24 @@ static void a_new_life_is_marked_by_a_batch_without_entries(void **state)
 	assert_true(batch_finish(bytes, heads, CHAIN_BEFORE) != chain);
 }
 
+/* Its entries would be read from where the random bytes are. */
+static void a_batch_that_marks_a_new_life_has_no_entries(void **state)
+{
+	static const uint8_t nonce[BATCH_NONCE_BYTES] = { 0 };
+	static const uint8_t head[14] = { KEY_ATTR, VERSION_TOMBSTONE, 0, 16 };
+	uint8_t bytes[BATCH_OPENED_BYTES + sizeof(head)] = { 0 };
+	struct put_cursor sizes = put_cursor(bytes + 8, 6);
+	struct batch_view view;
+
+	(void)state;
+	batch_fill_opened(&context, nonce, bytes);
+	memcpy(bytes + BATCH_OPENED_BYTES, head, sizeof(head));
+	put_u32(&sizes, sizeof(bytes));
+	put_u16(&sizes, 1);
+	batch_finish(bytes, sizeof(bytes), CHAIN_BEFORE);
+	assert_int_equal(batch_view_open(bytes, sizeof(bytes), CHAIN_BEFORE, &view), 1);
+}
+
 static void too_many_entries_have_no_size(void **state)
 {
 	struct batch_entry *entries = calloc(BATCH_ENTRY_MAX + 1, sizeof(*entries));
@@ -214,6 +232,7 @@ int main(void)
 		cmocka_unit_test(no_flipped_bit_of_header_or_heads_passes),
 		cmocka_unit_test(zeros_and_noise_are_no_batch),
 		cmocka_unit_test(a_new_life_is_marked_by_a_batch_without_entries),
+		cmocka_unit_test(a_batch_that_marks_a_new_life_has_no_entries),
 		cmocka_unit_test(too_many_entries_have_no_size),
 		cmocka_unit_test(weights_bound_what_a_reader_goes_through),
 	};

@@ -1,0 +1,326 @@
+#include "engine_check.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine_internal.h"
+#include "io.h"
+#include "layer_check.h"
+
+/* The check so far: where the history has led. */
+struct walk {
+	const struct check_hooks *hooks;
+	struct engine_check_result *result;
+	struct manifest manifest;
+	int layers_fd;
+	bool forget;
+	struct lsn end;                 /* behind the layers looked at */
+	uint64_t chain;
+	struct lsn durable;
+	/* where an open layer ends, for the case that it ends too early */
+	uint64_t short_id;
+	bool short_in_payload;
+	struct key short_key;
+};
+
+static void found_in_manifest(struct walk *walk, const char *text)
+{
+	struct finding finding = { .kind = FINDING_MANIFEST, .file = MANIFEST_NAME };
+
+	check_found(walk->hooks, &finding, "%s", text);
+}
+
+static int check_sealed(struct walk *walk, const struct manifest_layer *entry)
+{
+	struct layer_check_target target = {
+		.dir_fd = walk->layers_fd, .store = &walk->manifest.store,
+		.layer_id = entry->layer_id, .sealed = true,
+		.start = entry->start, .end = entry->end, .chain_end = entry->chain_end,
+		.file_bytes = entry->file_bytes, .forget = walk->forget,
+	};
+	struct layer_check_result found;
+	char text[160];
+	int err;
+
+	if (entry->start.value != walk->end.value) {
+		snprintf(text, sizeof(text), "layer %" PRIu64 " begins at LSN %" PRIu64
+			 ", the one before ends at %" PRIu64, entry->layer_id, entry->start.value,
+			 walk->end.value);
+		found_in_manifest(walk, text);
+	} else {
+		target.chain_start = walk->chain;
+		target.chain_known = true;
+	}
+	if (entry->end.value < entry->start.value ||
+	    entry->end.value - entry->start.value > LAYER_SIZE_MAX) {
+		found_in_manifest(walk, "the LSNs of a sealed layer are impossible");
+		return 0;
+	}
+	err = layer_check(&target, walk->hooks, &found);
+	walk->end = walk->durable = entry->end;
+	walk->chain = entry->chain_end;
+	walk->result->layer_count++;
+	walk->result->version_count += found.version_count;
+	return err;
+}
+
+static int check_abandoned(struct walk *walk, const struct manifest_layer *entry)
+{
+	struct layer_check_target target = {
+		.dir_fd = walk->layers_fd, .store = &walk->manifest.store,
+		.layer_id = entry->layer_id, .start = walk->end, .chain_start = walk->chain,
+		.chain_known = true, .forget = walk->forget,
+	};
+	struct layer_check_result found;
+	int err = layer_check(&target, walk->hooks, &found);
+
+	if (found.durable.value > walk->durable.value)
+		walk->durable = found.durable;
+	if (!walk->short_id)
+		walk->short_id = entry->layer_id;
+	if (!found.started)
+		return err;
+	walk->result->layer_count++;
+	walk->result->version_count += found.version_count;
+	walk->end = found.end;
+	walk->chain = found.chain_end;
+	walk->short_id = entry->layer_id;
+	walk->short_in_payload = found.ends_in_payload;
+	walk->short_key = found.end_key;
+	return err;
+}
+
+/* An end before what had been synced is damage. */
+static void check_end(struct walk *walk)
+{
+	struct finding finding = { .kind = FINDING_LOG, .until = lsn_make(FINDING_OPEN_END),
+				   .from = lsn_make(walk->end.value + 1) };
+
+	walk->result->end = walk->end;
+	if (walk->end.value >= walk->durable.value)
+		return;
+	if (walk->short_id) {
+		char name[LAYER_NAME_BYTES];
+
+		layer_name(walk->short_id, name);
+		snprintf(finding.file, sizeof(finding.file), LAYERS_NAME "/%s", name);
+		finding.layer_id = walk->short_id;
+	}
+	if (walk->short_in_payload)
+		finding.key = walk->short_key;
+	check_found(walk->hooks, &finding,
+		    "the history can't be read beyond LSN %" PRIu64 ", but %" PRIu64
+		    " bytes behind it had been synced; the store does not open so", walk->end.value,
+		    walk->durable.value - walk->end.value);
+}
+
+static int check_unnamed(void *context, const char *name)
+{
+	struct walk *walk = context;
+	struct finding finding = { .kind = FINDING_FILE };
+	uint64_t layer_id;
+
+	if (layer_name_parse(name, &layer_id) || manifest_find(&walk->manifest, layer_id) ||
+	    judge_unnamed(walk->layers_fd, &walk->manifest.store, name) >= 0)
+		return 0;
+	snprintf(finding.file, sizeof(finding.file), LAYERS_NAME "/%s", name);
+	finding.layer_id = layer_id;
+	check_found(walk->hooks, &finding,
+		    "the file holds history but the manifest does not name it");
+	return 0;
+}
+
+/* The manifest, or what takes its place. */
+static int learn_manifest(struct walk *walk, int dir_fd)
+{
+	struct manifest damaged;
+	struct report report = { "" };
+	bool salvaged;
+	int err = manifest_open(&walk->manifest, dir_fd, false, &report);
+
+	if (err == -EPROTONOSUPPORT || err == -ENOMEM)
+		return err;
+	if (!err)
+		return 0;
+	found_in_manifest(walk, err == -ENOENT ? "the manifest is missing" : report.text);
+	salvaged = manifest_salvage(&damaged, dir_fd) == 0;
+	err = engine_survey(dir_fd, salvaged ? &damaged : NULL, &walk->manifest);
+	if (salvaged)
+		manifest_close(&damaged);
+	return err;
+}
+
+static int check_layers(struct walk *walk)
+{
+	const struct manifest *manifest = &walk->manifest;
+	int err = 0;
+
+	walk->chain = manifest->store.seed;
+	walk->durable = manifest->durable;
+	for (uint32_t i = 0; i < manifest->layer_count && !err; i++)
+		if (manifest->layers[i].sealed)
+			err = check_sealed(walk, &manifest->layers[i]);
+	if (manifest->durable.value > walk->durable.value)
+		walk->durable = manifest->durable;
+	for (uint32_t i = 0; i < manifest->layer_count && !err; i++)
+		if (!manifest->layers[i].sealed)
+			err = check_abandoned(walk, &manifest->layers[i]);
+	if (!err)
+		check_end(walk);
+	return err;
+}
+
+int engine_check(int dir_fd, bool forget, const struct check_hooks *hooks,
+		 struct engine_check_result *result_out)
+{
+	struct walk walk = { .hooks = hooks, .result = result_out, .layers_fd = -1,
+			     .forget = forget };
+	int err;
+
+	memset(result_out, 0, sizeof(*result_out));
+	walk.manifest.fd = -1;
+	err = learn_manifest(&walk, dir_fd);
+	if (err == -EUCLEAN)
+		return 0;               /* told; and nothing tells what else there is */
+	if (!err)
+		err = io_open(dir_fd, LAYERS_NAME, O_RDONLY | O_DIRECTORY, 0, &walk.layers_fd);
+	if (err == -ENOENT && walk.manifest.layer_count == 0)
+		found_in_manifest(&walk, "the directory 'layers' is missing");
+	if (!err)
+		err = check_layers(&walk);
+	if (!err)
+		err = io_list(walk.layers_fd, ".", check_unnamed, &walk);
+	io_close(walk.layers_fd);
+	manifest_close(&walk.manifest);
+	return err;
+}
+
+/* ---- an engine in use ---- */
+
+/* The layers there are, and how far each is published. *targets_out is freed by the caller. */
+static int snapshot_take(struct engine *engine, struct layer_check_target **targets_out,
+			 uint32_t *count_out)
+{
+	struct layer_guard guard;
+	struct layer_check_target *targets;
+
+	engine_guard_take(engine, &guard);
+	*count_out = guard.map->count;
+	*targets_out = targets = calloc(guard.map->count + 1, sizeof(*targets));
+	for (uint32_t i = 0; targets && i < guard.map->count; i++) {
+		struct layer *layer = guard.map->layers[i];
+		struct layer_check_target *target = &targets[i];
+
+		target->dir_fd = engine->layers_fd;
+		target->store = &engine->store;
+		target->layer_id = layer->id;
+		target->start = layer->start;
+		target->chain_known = true;
+		if (layer->kind == LAYER_SEALED) {
+			const struct layer_footer *footer =
+				sealed_layer_footer((struct sealed_layer *)layer);
+
+			target->sealed = true;
+			target->end = footer->end;
+			target->chain_start = footer->chain_start;
+			target->chain_end = footer->chain_end;
+			target->file_bytes = sealed_layer_file_bytes((struct sealed_layer *)layer);
+		} else {
+			struct open_layer *open = (struct open_layer *)layer;
+
+			target->chain_start = open->chain_start;
+			target->tail_bytes = atomic_load_explicit(&open->tail, memory_order_acquire);
+		}
+	}
+	layer_guard_drop(&guard);
+	return targets ? 0 : -ENOMEM;
+}
+
+/* Each layer in use is in the manifest, which is read anew from disk. */
+static int check_named(struct walk *walk, const struct layer_check_target *targets, uint32_t count)
+{
+	struct report report = { "" };
+	int err = manifest_open(&walk->manifest, walk->manifest.dir_fd, false, &report);
+
+	if (err == -ENOMEM)
+		return err;
+	if (err) {
+		found_in_manifest(walk, report.text);
+		return 0;
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		const struct layer_check_target *target = &targets[i];
+		const struct manifest_layer *entry = manifest_find(&walk->manifest, target->layer_id);
+
+		if (!entry)
+			found_in_manifest(walk, "a layer in use is not named");
+		else if (target->sealed && (!entry->sealed || entry->end.value != target->end.value ||
+					    entry->chain_end != target->chain_end))
+			found_in_manifest(walk, "a sealed layer is not named as it is");
+	}
+	manifest_close(&walk->manifest);
+	return 0;
+}
+
+int engine_check_running(struct engine *engine, const struct check_hooks *hooks,
+			 struct engine_check_result *result_out)
+{
+	struct walk walk = { .hooks = hooks, .result = result_out };
+	struct layer_check_target *targets;
+	uint32_t count;
+	int err = snapshot_take(engine, &targets, &count);
+
+	memset(result_out, 0, sizeof(*result_out));
+	if (err)
+		return err;
+	/* After the snapshot: what is in the map was in the manifest before. */
+	walk.manifest.dir_fd = engine->dir_fd;
+	err = check_named(&walk, targets, count);
+	for (uint32_t i = 0; i < count && !err; i++) {
+		const struct layer_check_target *target = &targets[i];
+		struct layer_check_result found;
+
+		err = layer_check(target, hooks, &found);
+		result_out->layer_count++;
+		result_out->version_count += found.version_count;
+		result_out->end = target->sealed
+					  ? target->end
+					  : lsn_make(target->start.value + target->tail_bytes -
+						     LAYER_HEADER_BYTES);
+	}
+	free(targets);
+	return err;
+}
+
+struct size_sum {
+	int layers_fd;
+	uint64_t bytes;
+};
+
+static int add_size(void *context, const char *name)
+{
+	struct size_sum *sum = context;
+	uint64_t layer_id, size;
+	int fd;
+
+	if (layer_name_parse(name, &layer_id))
+		return 0;
+	if (io_open(sum->layers_fd, name, O_RDONLY, 0, &fd) == 0 && io_size(fd, &size) == 0)
+		sum->bytes += size;
+	io_close(fd);
+	return 0;
+}
+
+uint64_t engine_check_bytes(int dir_fd)
+{
+	struct size_sum sum = { .layers_fd = -1 };
+
+	if (io_open(dir_fd, LAYERS_NAME, O_RDONLY | O_DIRECTORY, 0, &sum.layers_fd) == 0)
+		(void)io_list(sum.layers_fd, ".", add_size, &sum);
+	io_close(sum.layers_fd);
+	return sum.bytes;
+}

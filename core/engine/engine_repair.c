@@ -1,0 +1,530 @@
+#include "engine_repair.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine_check.h"
+#include "engine_internal.h"
+#include "io.h"
+#include "layer_check.h"
+
+#define COPY_BYTES (1u << 20)
+#define ASIDE_NEW_NAME "aside.new"
+#define ASIDE_MAX 1000u
+#define NAME_BYTES_MAX 64u
+
+struct repair {
+	const struct repair_hooks *hooks;
+	int dir_fd, layers_fd, damaged_fd;
+	struct manifest manifest;
+	bool manifest_changed;
+	struct lsn end;                 /* where the history leads to so far */
+	uint64_t chain;
+	struct lsn durable;
+	bool broken;                    /* a sealed layer is beyond repair: what is behind stays as it is */
+};
+
+static void done(struct repair *repair, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+static void done(struct repair *repair, const char *format, ...)
+{
+	char text[300];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	repair->hooks->done(repair->hooks->context, text);
+}
+
+int engine_repair_prepare(int dir_fd)
+{
+	int err = io_make_dir(dir_fd, DAMAGED_NAME);
+
+	return err ? err : io_sync_dir(dir_fd);
+}
+
+/* ---- setting aside ---- */
+
+/* What can't be read becomes zeros in the copy. */
+static int copy_bytes(int from_fd, int to_fd)
+{
+	uint8_t *buffer = malloc(COPY_BYTES);
+	uint64_t size;
+	int err = buffer ? io_size(from_fd, &size) : -ENOMEM;
+
+	for (uint64_t at = 0; !err && at < size; at += COPY_BYTES) {
+		size_t here = size - at < COPY_BYTES ? (size_t)(size - at) : COPY_BYTES;
+
+		if (io_read(from_fd, buffer, here, at))
+			memset(buffer, 0, here);
+		err = io_write(to_fd, buffer, here, at);
+	}
+	free(buffer);
+	return err;
+}
+
+/* A name in STORE/damaged that nothing has yet. */
+static int free_name(const struct repair *repair, const char *name, char out[NAME_BYTES_MAX])
+{
+	for (unsigned i = 1; i <= ASIDE_MAX; i++) {
+		int fd, err;
+
+		snprintf(out, NAME_BYTES_MAX, "%s.%u", name, i);
+		err = io_open(repair->damaged_fd, out, O_RDONLY, 0, &fd);
+		io_close(fd);
+		if (err == -ENOENT)
+			return 0;
+		if (err)
+			return err;
+	}
+	return -EMFILE;
+}
+
+/* Copy file @name of @dir_fd to STORE/damaged, durable. */
+static int set_aside(struct repair *repair, int dir_fd, const char *name)
+{
+	char aside[NAME_BYTES_MAX];
+	int from = -1, to = -1;
+	int err = io_open(dir_fd, name, O_RDONLY, 0, &from);
+
+	if (err == -ENOENT)
+		return 0;
+	if (!err)
+		err = free_name(repair, name, aside);
+	if (!err)
+		err = io_open(repair->damaged_fd, ASIDE_NEW_NAME, O_RDWR | O_CREAT | O_TRUNC, 0600, &to);
+	if (!err)
+		err = copy_bytes(from, to);
+	if (!err)
+		err = io_sync(to);              /* the bytes before the name */
+	io_close(from);
+	io_close(to);
+	if (!err)
+		err = io_publish(repair->damaged_fd, ASIDE_NEW_NAME, aside);
+	if (!err)
+		done(repair, "'%s' was copied to '" DAMAGED_NAME "/%s'", name, aside);
+	return err;
+}
+
+/* ---- sealed layers ---- */
+
+static void ignore_finding(void *context, const struct finding *finding)
+{
+	(void)context;
+	(void)finding;
+}
+
+static const struct check_hooks quiet = { .found = ignore_finding };
+
+static int check_layer(struct repair *repair, const struct manifest_layer *entry,
+		       struct layer_check_result *found_out)
+{
+	struct layer_check_target target = {
+		.dir_fd = repair->layers_fd, .store = &repair->manifest.store,
+		.layer_id = entry->layer_id, .sealed = entry->sealed,
+		.start = entry->sealed ? entry->start : repair->end,
+		.chain_start = repair->chain, .chain_known = true,
+		.end = entry->end, .chain_end = entry->chain_end, .file_bytes = entry->file_bytes,
+	};
+
+	return layer_check(&target, &quiet, found_out);
+}
+
+static int rebuild(struct repair *repair, struct manifest_layer *entry)
+{
+	struct layer_footer footer = { .start = entry->start, .end = entry->end,
+				       .chain_start = repair->chain, .chain_end = entry->chain_end };
+	char name[LAYER_NAME_BYTES], new_name[LAYER_NAME_BYTES + 4];
+	uint64_t file_bytes;
+	int err;
+
+	layer_name(entry->layer_id, name);
+	snprintf(new_name, sizeof(new_name), "%s.new", name);
+	err = open_layer_rebuild(repair->layers_fd, entry->layer_id, &repair->manifest.store, &footer,
+				 new_name, &file_bytes);
+	if (err == -EIO || err == -EUCLEAN)
+		return 1;
+	if (!err)
+		err = set_aside(repair, repair->layers_fd, name);
+	if (!err && file_bytes != entry->file_bytes) {
+		entry->file_bytes = file_bytes;
+		repair->manifest_changed = true;
+	}
+	if (!err)
+		err = io_publish(repair->layers_fd, new_name, name);
+	else
+		io_unlink(repair->layers_fd, new_name);
+	if (!err)
+		done(repair, "the index of 'layers/%s' was made anew from its log", name);
+	return err;
+}
+
+static int repair_sealed(struct repair *repair, struct manifest_layer *entry)
+{
+	struct layer_check_result found;
+	int err;
+
+	if (entry->start.value != repair->end.value || entry->end.value < entry->start.value ||
+	    entry->end.value - entry->start.value > LAYER_SIZE_MAX) {
+		repair->broken = true;
+		return 0;
+	}
+	err = check_layer(repair, entry, &found);
+	if (!err && (found.header_bad || found.index_bad) && !found.log_lost && !found.missing)
+		err = rebuild(repair, entry);
+	else if (!err && (found.missing || ((found.header_bad || found.index_bad) && found.log_lost)))
+		err = 1;
+	if (err == 1)
+		repair->broken = true;
+	repair->end = repair->durable = entry->end;
+	repair->chain = entry->chain_end;
+	return err < 0 ? err : 0;
+}
+
+/* ---- the end of the history ---- */
+
+struct open_layers {
+	uint32_t first_short;           /* in the manifest: where the history ends; layer_count: nowhere */
+	struct lsn end;                 /* there */
+	uint64_t tail_bytes;            /* and in its file */
+};
+
+static int survey_open(struct repair *repair, struct open_layers *open)
+{
+	int err = 0;
+
+	*open = (struct open_layers){ repair->manifest.layer_count, { 0 }, 0 };
+	for (uint32_t i = 0; i < repair->manifest.layer_count && !err; i++) {
+		struct layer_check_result found;
+		struct manifest_layer *entry = &repair->manifest.layers[i];
+
+		if (entry->sealed)
+			continue;
+		err = check_layer(repair, entry, &found);
+		if (found.durable.value > repair->durable.value)
+			repair->durable = found.durable;
+		if (open->first_short == repair->manifest.layer_count)
+			open->first_short = i;
+		if (!found.started)
+			continue;
+		open->first_short = i;
+		open->tail_bytes = LAYER_HEADER_BYTES + found.end.value - repair->end.value;
+		repair->end = found.end;
+		repair->chain = found.chain_end;
+	}
+	open->end = repair->end;
+	return err;
+}
+
+/* Make what lies behind the end zeros; a layer with nothing before it becomes a spare. */
+static int clear_behind(struct repair *repair, uint64_t layer_id, uint64_t from_bytes)
+{
+	static const uint8_t zeros[LAYER_BLOCK_BYTES];
+	char name[LAYER_NAME_BYTES];
+	uint64_t size;
+	int fd, err;
+
+	layer_name(layer_id, name);
+	err = io_open(repair->layers_fd, name, O_RDWR, 0, &fd);
+	if (err == -ENOENT)
+		return 0;
+	if (!err)
+		err = io_size(fd, &size);
+	for (uint64_t at = from_bytes; !err && at < size; at += LAYER_BLOCK_BYTES - at % LAYER_BLOCK_BYTES) {
+		size_t here = LAYER_BLOCK_BYTES - (size_t)(at % LAYER_BLOCK_BYTES);
+
+		err = io_write(fd, zeros, size - at < here ? (size_t)(size - at) : here, at);
+	}
+	if (!err)
+		err = io_sync(fd);
+	io_close(fd);
+	return err;
+}
+
+/* Leave layer @at out of what the manifest says in memory. */
+static void leave_out(struct repair *repair, uint32_t at)
+{
+	struct manifest *manifest = &repair->manifest;
+
+	memmove(&manifest->layers[at], &manifest->layers[at + 1],
+		(manifest->layer_count - at - 1) * sizeof(*manifest->layers));
+	manifest->layer_count--;
+	repair->manifest_changed = true;
+}
+
+static int end_history(struct repair *repair, const struct open_layers *open)
+{
+	uint32_t at = open->first_short;
+	char name[LAYER_NAME_BYTES];
+	int err = 0;
+
+	for (uint32_t i = at; i < repair->manifest.layer_count && !err; i++) {
+		layer_name(repair->manifest.layers[i].layer_id, name);
+		if (!repair->manifest.layers[i].sealed)
+			err = set_aside(repair, repair->layers_fd, name);
+	}
+	if (!err && at < repair->manifest.layer_count)
+		err = clear_behind(repair, repair->manifest.layers[at].layer_id, open->tail_bytes);
+	/* Those behind it become spares, which the next open sweeps or uses. */
+	for (uint32_t i = at + 1; i < repair->manifest.layer_count && !err; i++)
+		if (!repair->manifest.layers[i].sealed)
+			err = clear_behind(repair, repair->manifest.layers[i].layer_id, 0);
+	if (err)
+		return err;
+	done(repair, "the history ends at LSN %" PRIu64 " now; %" PRIu64 " bytes behind it are lost "
+	     "but for what was set aside", open->end.value,
+	     repair->durable.value - open->end.value);
+	repair->manifest.durable = open->end;
+	repair->manifest_changed = true;
+	return 0;
+}
+
+/* The first batch of an open layer goes on where the history ends. 0: it does; 1; -errno. */
+static int first_batch_follows(struct repair *repair, int fd)
+{
+	uint8_t head[BATCH_HEADER_BYTES], *bytes;
+	struct get_cursor c = get_cursor(head + 8, 4);
+	struct batch_view batch;
+	uint64_t file_bytes;
+	uint32_t size;
+	int err = io_size(fd, &file_bytes);
+
+	if (err || io_read(fd, head, sizeof(head), LAYER_HEADER_BYTES))
+		return 1;
+	size = get_u32(&c);
+	if (size < sizeof(head) || size > file_bytes - LAYER_HEADER_BYTES)
+		return 1;
+	bytes = malloc(size);
+	if (!bytes)
+		return -ENOMEM;
+	err = io_read(fd, bytes, size, LAYER_HEADER_BYTES) ||
+	      batch_view_open(bytes, size, repair->chain, &batch);
+	free(bytes);
+	return err;
+}
+
+/* A header can be made anew if the log goes on where the layer before ended. It is
+ * written where it was: half of it is no worse than what was there. */
+static int mend_header(struct repair *repair, uint64_t layer_id)
+{
+	struct layer_header header = { layer_id, repair->end, repair->chain };
+	uint8_t bytes[LAYER_HEADER_BYTES];
+	char name[LAYER_NAME_BYTES];
+	int fd, err;
+
+	layer_name(layer_id, name);
+	err = io_open(repair->layers_fd, name, O_RDWR, 0, &fd);
+	if (!err)
+		err = first_batch_follows(repair, fd);
+	if (!err)
+		err = set_aside(repair, repair->layers_fd, name);
+	if (!err) {
+		layer_header_encode(&header, &repair->manifest.store, bytes);
+		err = io_write(fd, bytes, sizeof(bytes), 0);
+	}
+	if (!err)
+		err = io_sync(fd);
+	io_close(fd);
+	if (!err)
+		done(repair, "the header of 'layers/%s' was made anew", name);
+	return err;
+}
+
+/* The size of an open layer's file is that of whole blocks; one that holds nothing and
+ * has none, or is missing, is no loss. */
+static int mend_size(struct repair *repair, uint32_t at)
+{
+	const struct manifest_layer *entry = &repair->manifest.layers[at];
+	char name[LAYER_NAME_BYTES];
+	uint64_t size = 0, whole;
+	int fd, err;
+
+	layer_name(entry->layer_id, name);
+	err = io_open(repair->layers_fd, name, O_RDWR, 0, &fd);
+	if (!err)
+		err = io_size(fd, &size);
+	whole = (size + LAYER_BLOCK_BYTES - 1) / LAYER_BLOCK_BYTES * LAYER_BLOCK_BYTES;
+	if (err == -ENOENT || (!err && size < LAYER_HEADER_BYTES + BATCH_HEADER_BYTES)) {
+		io_close(fd);
+		done(repair, "'layers/%s', which is missing or holds nothing, is no longer named", name);
+		leave_out(repair, at);
+		return 1;
+	}
+	if (!err && whole != size) {
+		err = io_truncate(fd, whole);
+		if (!err)
+			err = io_sync(fd);
+		if (!err)
+			done(repair, "'layers/%s' was made whole blocks again", name);
+	}
+	io_close(fd);
+	return err;
+}
+
+static int mend_open_files(struct repair *repair)
+{
+	struct lsn end = repair->end;
+	uint64_t chain = repair->chain;
+	int err = 0;
+
+	for (uint32_t i = 0; i < repair->manifest.layer_count && err >= 0; i++) {
+		struct layer_check_result found;
+
+		if (repair->manifest.layers[i].sealed)
+			continue;
+		err = mend_size(repair, i);
+		if (err == 1)
+			i--;
+		if (err)
+			continue;
+		err = check_layer(repair, &repair->manifest.layers[i], &found);
+		if (!err && !found.started) {
+			err = mend_header(repair, repair->manifest.layers[i].layer_id);
+			if (!err)
+				err = check_layer(repair, &repair->manifest.layers[i], &found);
+		}
+		if (err == 0 && found.started) {
+			repair->end = found.end;
+			repair->chain = found.chain_end;
+		}
+	}
+	repair->end = end;
+	repair->chain = chain;
+	return err < 0 ? err : 0;
+}
+
+static int repair_open(struct repair *repair)
+{
+	struct open_layers open;
+	int err = mend_open_files(repair);
+
+	if (err)
+		return err;
+
+	if (repair->manifest.durable.value > repair->durable.value)
+		repair->durable = repair->manifest.durable;
+	err = survey_open(repair, &open);
+	if (!err && open.end.value < repair->durable.value)
+		err = end_history(repair, &open);
+	return err;
+}
+
+/* ---- unnamed layers ---- */
+
+struct unnamed {
+	struct repair *repair;
+	uint64_t layer_id;              /* the lowest; 0: none */
+};
+
+static int note_unnamed(void *context, const char *name)
+{
+	struct unnamed *unnamed = context;
+	struct repair *repair = unnamed->repair;
+	uint64_t layer_id;
+
+	if (layer_name_parse(name, &layer_id) || manifest_find(&repair->manifest, layer_id) ||
+	    judge_unnamed(repair->layers_fd, &repair->manifest.store, name) >= 0)
+		return 0;
+	if (!unnamed->layer_id || layer_id < unnamed->layer_id)
+		unnamed->layer_id = layer_id;
+	return 0;
+}
+
+/* Layer files that nothing names are what a manifest that was cut short has lost: the
+ * survey knows what they are. */
+static int repair_unnamed(struct repair *repair)
+{
+	struct manifest survey;
+	struct unnamed unnamed = { repair, 0 };
+	int err = io_list(repair->layers_fd, ".", note_unnamed, &unnamed);
+
+	if (err || !unnamed.layer_id)
+		return err;
+	err = engine_survey(repair->dir_fd, &repair->manifest, &survey);
+	if (err)
+		return err;
+	done(repair, "layers that the manifest did not name were named again");
+	manifest_close(&repair->manifest);
+	repair->manifest = survey;
+	repair->manifest_changed = true;
+	return 0;
+}
+
+/* ---- all of it ---- */
+
+static int learn_manifest(struct repair *repair)
+{
+	struct report report = { "" };
+	struct manifest damaged;
+	bool salvaged;
+	int err = manifest_open(&repair->manifest, repair->dir_fd, false, &report);
+
+	if (!err || err == -ENOMEM || err == -EPROTONOSUPPORT)
+		return err;
+	salvaged = manifest_salvage(&damaged, repair->dir_fd) == 0;
+	err = engine_survey(repair->dir_fd, salvaged ? &damaged : NULL, &repair->manifest);
+	if (salvaged)
+		manifest_close(&damaged);
+	if (!err)
+		done(repair, "the manifest was made anew from %u layer files",
+		     repair->manifest.layer_count);
+	repair->manifest_changed = true;
+	return err;
+}
+
+static int repair_layers(struct repair *repair)
+{
+	int err = 0;
+
+	repair->chain = repair->manifest.store.seed;
+	for (uint32_t i = 0; i < repair->manifest.layer_count && !err; i++)
+		if (repair->manifest.layers[i].sealed)
+			err = repair_sealed(repair, &repair->manifest.layers[i]);
+	/* Where the history leads is not known behind what is broken. */
+	if (!err && !repair->broken)
+		err = repair_open(repair);
+	return err;
+}
+
+static int save_manifest(struct repair *repair)
+{
+	int err;
+
+	if (!repair->manifest_changed || repair->broken)
+		return 0;
+	err = set_aside(repair, repair->dir_fd, MANIFEST_NAME);
+	return err ? err : manifest_replace(&repair->manifest);
+}
+
+int engine_repair(int dir_fd, const struct repair_hooks *hooks)
+{
+	struct repair repair = { .hooks = hooks, .dir_fd = dir_fd, .layers_fd = -1,
+				 .damaged_fd = -1 };
+	int err;
+
+	repair.manifest.fd = -1;
+	err = engine_repair_prepare(dir_fd);
+	if (!err)
+		err = io_open(dir_fd, DAMAGED_NAME, O_RDONLY | O_DIRECTORY, 0, &repair.damaged_fd);
+	if (!err)
+		err = io_open(dir_fd, LAYERS_NAME, O_RDONLY | O_DIRECTORY, 0, &repair.layers_fd);
+	if (!err)
+		err = learn_manifest(&repair);
+	if (!err)
+		err = repair_unnamed(&repair);
+	if (!err)
+		err = repair_layers(&repair);
+	if (!err)
+		err = save_manifest(&repair);
+	manifest_close(&repair.manifest);
+	io_close(repair.layers_fd);
+	io_close(repair.damaged_fd);
+	return err;
+}

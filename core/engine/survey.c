@@ -1,0 +1,119 @@
+/*
+ * Survey: what the layer files say of themselves, where the manifest says nothing.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "engine_check.h"
+#include "engine_internal.h"
+#include "io.h"
+
+struct survey {
+	struct manifest *manifest;
+	int layers_fd;
+	bool known;                     /* whose store it is */
+};
+
+static int read_header(const struct survey *survey, const char *name, uint8_t *bytes,
+		       uint64_t *file_bytes_out, int *fd_out)
+{
+	int err = io_open(survey->layers_fd, name, O_RDONLY, 0, fd_out);
+
+	if (!err)
+		err = io_size(*fd_out, file_bytes_out);
+	if (!err)
+		err = io_read(*fd_out, bytes, LAYER_HEADER_BYTES, 0);
+	return err;
+}
+
+/* The first whole header tells whose store this is. */
+static int learn_identity(void *context, const char *name)
+{
+	struct survey *survey = context;
+	uint8_t bytes[LAYER_HEADER_BYTES];
+	uint64_t layer_id, file_bytes;
+	int fd;
+
+	if (survey->known || layer_name_parse(name, &layer_id))
+		return 0;
+	survey->known = read_header(survey, name, bytes, &file_bytes, &fd) == 0 &&
+			layer_header_identity(bytes, manifest_seed, &survey->manifest->store) == 0;
+	io_close(fd);
+	return 0;
+}
+
+static void learn_footer(const struct survey *survey, int fd, uint64_t file_bytes,
+			 struct manifest_layer *layer)
+{
+	struct layer_footer footer;
+	uint8_t block[LAYER_BLOCK_BYTES];
+
+	if (file_bytes < LAYER_HEADER_BYTES + LAYER_BLOCK_BYTES || file_bytes % LAYER_BLOCK_BYTES ||
+	    io_read(fd, block, sizeof(block), file_bytes - sizeof(block)) ||
+	    layer_footer_decode(block, &survey->manifest->store, layer->layer_id, file_bytes,
+				&footer))
+		return;
+	layer->sealed = true;
+	layer->start = footer.start;
+	layer->end = footer.end;
+	layer->chain_end = footer.chain_end;
+	layer->file_bytes = file_bytes;
+}
+
+static int learn_layer(void *context, const char *name)
+{
+	struct survey *survey = context;
+	struct manifest_layer layer = { 0 };
+	struct layer_header header;
+	uint8_t bytes[LAYER_HEADER_BYTES];
+	uint64_t file_bytes = 0;
+	int fd, err;
+
+	if (layer_name_parse(name, &layer.layer_id) || manifest_find(survey->manifest, layer.layer_id))
+		return 0;
+	err = read_header(survey, name, bytes, &file_bytes, &fd);
+	if (!err)
+		err = layer_header_decode(bytes, &survey->manifest->store, &header);
+	/* A file of another store was put there by mistake. */
+	if (err != -EXDEV) {
+		if (fd >= 0)
+			learn_footer(survey, fd, file_bytes, &layer);
+		err = manifest_add(survey->manifest, &layer);
+	} else {
+		err = 0;
+	}
+	io_close(fd);
+	return err;
+}
+
+int engine_survey(int dir_fd, const struct manifest *damaged, struct manifest *manifest_out)
+{
+	struct survey survey = { .manifest = manifest_out, .layers_fd = -1 };
+	int err;
+
+	memset(manifest_out, 0, sizeof(*manifest_out));
+	manifest_out->dir_fd = dir_fd;
+	manifest_out->fd = -1;
+	if (damaged) {
+		manifest_out->store = damaged->store;
+		manifest_out->made_ns = damaged->made_ns;
+		manifest_out->durable = damaged->durable;
+		survey.known = true;
+	}
+	err = io_open(dir_fd, LAYERS_NAME, O_RDONLY | O_DIRECTORY, 0, &survey.layers_fd);
+	if (!err)
+		err = io_list(survey.layers_fd, ".", learn_identity, &survey);
+	if (!err && !survey.known)
+		err = -EUCLEAN;
+	/* What the damaged one says of sealed layers holds, also where a file says it no more. */
+	for (uint32_t i = 0; damaged && i < damaged->layer_count && !err; i++)
+		if (damaged->layers[i].sealed)
+			err = manifest_add(manifest_out, &damaged->layers[i]);
+	if (!err)
+		err = io_list(survey.layers_fd, ".", learn_layer, &survey);
+	io_close(survey.layers_fd);
+	if (err)
+		manifest_close(manifest_out);
+	return err;
+}
