@@ -277,8 +277,11 @@ int engine_recover(struct engine *engine, struct report *report)
 		.report = report,
 		.chain = engine->store.seed,
 	};
-	int err = recover_layers(&recovery);
+	int err;
 
+	engine->maps.alone = true;
+	err = recover_layers(&recovery);
+	engine->maps.alone = false;
 	if (err)
 		return err;
 	for (uint32_t i = 0; i < engine->manifest.layer_count; i++)
