@@ -295,6 +295,8 @@ static int version_read(struct sealed_layer *layer, struct block_cursor *cursor,
 	version_out->checksum = get_u64(&c);
 	if (version_out->form < VERSION_IMAGE || version_out->form > VERSION_TOMBSTONE ||
 	    version_out->weight > VERSION_WEIGHT_MAX || version_out->offset < LAYER_HEADER_BYTES ||
+	    version_out->lsn.value <= layer->base.start.value ||
+	    version_out->lsn.value > layer->footer.end.value ||
 	    (uint64_t)version_out->offset + version_out->size_bytes > layer->file_bytes)
 		return -EUCLEAN;
 	return 0;
