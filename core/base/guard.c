@@ -1,6 +1,7 @@
 #include "guard.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <urcu-bp.h>
 
 #if defined(__has_feature)
@@ -33,12 +34,16 @@ void guard_drop(void)
 	rcu_read_unlock();
 }
 
+/* Passed to guard_free_later and not yet freed. */
+static _Atomic unsigned long waiting;
+
 static void guard_run(struct rcu_head *head)
 {
 	struct guard_garbage *garbage = (struct guard_garbage *)head;
 
 	GUARD_HAPPENS_AFTER();
 	garbage->free_fn(garbage);
+	atomic_fetch_sub_explicit(&waiting, 1, memory_order_release);
 }
 
 /* liburcu frees from a thread of its own, which a child does not inherit: it must
@@ -72,6 +77,7 @@ void guard_free_later(struct guard_garbage *garbage, guard_free_fn *free_fn)
 {
 	pthread_once(&fork_once, watch_forks);
 	garbage->free_fn = free_fn;
+	atomic_fetch_add_explicit(&waiting, 1, memory_order_relaxed);
 	GUARD_HAPPENS_BEFORE();
 	call_rcu((struct rcu_head *)garbage->opaque, guard_run);
 }
@@ -84,6 +90,8 @@ void guard_wait(void)
 
 void guard_barrier(void)
 {
-	rcu_barrier();
+	/* liburcu's thread looks for work every 10 ms, so where there is none it is not asked. */
+	if (atomic_load_explicit(&waiting, memory_order_acquire))
+		rcu_barrier();
 	GUARD_HAPPENS_AFTER();
 }

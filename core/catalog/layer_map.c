@@ -19,6 +19,7 @@ int layer_maps_init(struct layer_maps *maps)
 	struct layer_map *map = map_new(0);
 
 	atomic_init(&maps->current, map);
+	maps->alone = false;
 	return map ? 0 : -ENOMEM;
 }
 
@@ -50,7 +51,10 @@ static void maps_publish(struct layer_maps *maps, struct layer_map *next)
 	struct layer_map *map =
 		atomic_exchange_explicit(&maps->current, next, memory_order_acq_rel);
 
-	guard_free_later(&map->garbage, map_free);
+	if (maps->alone)
+		map_free(&map->garbage);
+	else
+		guard_free_later(&map->garbage, map_free);
 }
 
 int layer_maps_append(struct layer_maps *maps, struct layer *layer)

@@ -23,6 +23,7 @@ struct layer_map {
 /* The place from which the current map is reached. */
 struct layer_maps {
 	_Atomic(struct layer_map *) current;
+	bool alone;             /* no guard is or will be taken: what is replaced is freed at once */
 };
 
 int layer_maps_init(struct layer_maps *maps);           /* an empty map; -ENOMEM */

@@ -82,10 +82,15 @@ int engine_flip(struct engine *engine)
 		assert(engine->open == before && engine->spare);
 	}
 	spare = engine->spare;
+	/* The history has ended in a hole: there is nothing to go on behind. */
+	if (engine->hole != UINT64_MAX)
+		return -EROFS;
 	/* Without a layer before it nothing was published since the store was opened. */
-	open_layer_start(spare,
-			 before ? open_layer_end(before) : lsn_make(atomic_load(&engine->newest)),
-			 before ? before->chain : engine->chain_recovered);
+	err = open_layer_start(spare, before ? open_layer_end(before)
+					     : lsn_make(atomic_load(&engine->newest)),
+			       before ? before->chain : engine->chain_recovered);
+	if (err)
+		return err;
 	err = layer_maps_append(&engine->maps, &spare->base);
 	if (err) {
 		/* Started but never seen: start it again when memory is back. */
@@ -99,18 +104,6 @@ int engine_flip(struct engine *engine)
 	engine->spare = NULL;
 	pthread_cond_signal(&engine->work);
 	return 0;
-}
-
-/* commit_lock is held, it is this lease's turn. */
-static void publish(struct engine *engine, struct lease *lease, struct batch_entry *entries,
-		    size_t count)
-{
-	lease_publish(lease, entries, count);
-	atomic_store_explicit(&engine->newest, lease->lsn.value, memory_order_release);
-	if (!atomic_load_explicit(&engine->oldest, memory_order_relaxed))
-		atomic_store_explicit(&engine->oldest, lease->lsn.value, memory_order_release);
-	if (!engine->open_since_ns)
-		engine->open_since_ns = engine_clock_ns();
 }
 
 /* Lease from the open layer, flipping as often as needed. commit_lock is held. */
@@ -140,12 +133,44 @@ static int lease_somewhere(struct engine *engine, size_t size_bytes, size_t coun
 	}
 }
 
-static void wait_for_turn(struct engine *engine, const struct lease *lease)
+/* End a lease whose batch can't be written: its file was cut short under us. What is
+ * behind it can't be history any more, and so nothing is from now on. */
+static void abandon(struct engine *engine, struct lease *lease, int err)
 {
 	uint64_t start = lease->lsn.value - lease->size_bytes;
 
-	while (atomic_load_explicit(&engine->newest, memory_order_relaxed) != start)
-		pthread_cond_wait(&engine->turn, &engine->commit_lock);
+	if (start < engine->hole)
+		engine->hole = start;
+	lease_abandon(lease);
+	engine_fail(engine, err, "the file of the open layer can't be written");
+	pthread_cond_broadcast(&engine->turn);
+}
+
+/* Publish a lease that was filled with outcome @err, in its turn; or abandon it.
+ * commit_lock is held. 0 or -errno. */
+static int publish(struct engine *engine, struct lease *lease, struct batch_entry *entries,
+		   size_t count, int err)
+{
+	uint64_t start = lease->lsn.value - lease->size_bytes;
+
+	while (!err && atomic_load_explicit(&engine->newest, memory_order_relaxed) != start) {
+		if (start > engine->hole)
+			err = -EIO;
+		else
+			pthread_cond_wait(&engine->turn, &engine->commit_lock);
+	}
+	if (!err)
+		err = lease_publish(lease, entries, count);
+	if (err) {
+		abandon(engine, lease, err);
+		return err;
+	}
+	atomic_store_explicit(&engine->newest, lease->lsn.value, memory_order_release);
+	if (!atomic_load_explicit(&engine->oldest, memory_order_relaxed))
+		atomic_store_explicit(&engine->oldest, lease->lsn.value, memory_order_release);
+	if (!engine->open_since_ns)
+		engine->open_since_ns = engine_clock_ns();
+	return 0;
 }
 
 /* Mark the new life before its first batch, so that nothing a former life left
@@ -163,12 +188,12 @@ static int mark_new_life(struct engine *engine, int64_t time_ns)
 	err = lease_somewhere(engine, BATCH_OPENED_BYTES, 0, time_ns, &lease);
 	if (err)
 		return err;
-	wait_for_turn(engine, &lease);
-	lease_fill_opened(&lease, nonce, lsn_make(atomic_load(&engine->durable)));
-	publish(engine, &lease, NULL, 0);
-	engine->new_life = false;
+	err = lease_fill_opened(&lease, nonce, lsn_make(atomic_load(&engine->durable)));
+	err = publish(engine, &lease, NULL, 0, err);
+	if (!err)
+		engine->new_life = false;
 	pthread_cond_broadcast(&engine->turn);
-	return 0;
+	return err;
 }
 
 static void note_ino(struct engine *engine, const struct batch_entry *entries, size_t count)
@@ -201,17 +226,19 @@ int engine_commit(struct engine *engine, struct batch_entry *entries, size_t cou
 	if (err)
 		return err;
 
-	lease_fill(&lease, entries, count,
-		   lsn_make(atomic_load_explicit(&engine->durable, memory_order_acquire)));
+	err = lease_fill(&lease, entries, count,
+			 lsn_make(atomic_load_explicit(&engine->durable, memory_order_acquire)));
 
 	pthread_mutex_lock(&engine->commit_lock);
-	wait_for_turn(engine, &lease);
-	publish(engine, &lease, entries, count);
-	note_ino(engine, entries, count);
+	err = publish(engine, &lease, entries, count, err);
+	if (!err)
+		note_ino(engine, entries, count);
 	/* Others may wait for their turn, or for the last lease to end. */
 	if (engine->flipping || lease.layer->lease_count)
 		pthread_cond_broadcast(&engine->turn);
 	pthread_mutex_unlock(&engine->commit_lock);
+	if (err)
+		return err;
 	atomic_fetch_add_explicit(&engine->commit_count, 1, memory_order_relaxed);
 	*lsn_out = lease.lsn;
 	return 0;

@@ -150,6 +150,7 @@ int engine_open(int dir_fd, const struct engine_options *options, struct report 
 	engine->manifest.fd = -1;
 	engine->options = options_complete(options);
 	engine->next_layer_id = 1;
+	engine->hole = UINT64_MAX;
 	engine_init_locks(engine);
 	err = manifest_open(&engine->manifest, dir_fd, !options->read_only, report);
 	if (err)

@@ -61,6 +61,7 @@ struct engine {
 	struct open_layer *spare;       /* NULL: none yet */
 	struct open_layer *frozen[FROZEN_MAX];  /* oldest first, waiting to be sealed */
 	uint32_t frozen_count;
+	uint64_t hole;                  /* start of the lowest lease that was abandoned; UINT64_MAX: none */
 	bool flipping;                  /* a writer waits for the open layer's leases to end */
 	bool spare_wanted;
 	bool freeze_wanted;             /* by engine_freeze or age */

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "engine_internal.h"
+#include "fault.h"
 #include "io.h"
 #include "patch.h"
 
@@ -87,46 +88,65 @@ static void log_bad_version(const struct version *version, int err)
 		 err == -EBADMSG ? "its checksum is wrong" : strerror(-err));
 }
 
-static int chain_apply_one(const struct version *version, void *scratch, uint8_t *value,
-			   size_t room_bytes, size_t *size_out)
-{
-	const uint8_t *payload;
-	int err = version_load(version, scratch, &payload);
+/* A value and a version to be applied to it. */
+struct apply {
+	const struct version *version;
+	void *scratch;
+	uint8_t *value;
+	size_t room_bytes, size_bytes;
+};
 
-	if (!err && version->form == VERSION_PATCH) {
-		err = patch_apply(payload, version->size_bytes, value, room_bytes);
-		*size_out = room_bytes;
-	} else if (!err) {
-		if (version->size_bytes > room_bytes) {
-			err = -EUCLEAN;
-		} else {
-			memcpy(value, payload, version->size_bytes);
-			*size_out = version->size_bytes;
-		}
-	}
+static int apply_payload(void *context)
+{
+	struct apply *apply = context;
+	const struct version *version = apply->version;
+	const uint8_t *payload;
+	int err = version_load(version, apply->scratch, &payload);
+
 	if (err)
-		log_bad_version(version, err);
+		return err;
+	if (version->form == VERSION_PATCH) {
+		apply->size_bytes = apply->room_bytes;
+		return patch_apply(payload, version->size_bytes, apply->value, apply->room_bytes);
+	}
+	if (version->size_bytes > apply->room_bytes)
+		return -EUCLEAN;
+	memcpy(apply->value, payload, version->size_bytes);
+	apply->size_bytes = version->size_bytes;
+	return 0;
+}
+
+/* An open layer's payload is used where it is mapped, so a file cut short is met here. */
+static int chain_apply_one(struct apply *apply)
+{
+	int err = fault_guarded(apply_payload, apply);
+
+	if (err)
+		log_bad_version(apply->version, err);
 	return err;
 }
 
-/* Apply what was collected from @version down. */
+/* Apply what was collected, from the lowest up. */
 static int chain_apply(const struct version_chain *chain, void *value, size_t room_bytes,
 		       size_t *size_out)
 {
+	struct apply apply = { .value = value, .room_bytes = room_bytes };
 	uint32_t scratch_bytes = 0;
-	uint8_t *scratch;
 	int err = 0;
 
 	memset(value, 0, room_bytes);
 	for (uint32_t i = 0; i < chain->count; i++)
 		if (chain->versions[i].size_bytes > scratch_bytes)
 			scratch_bytes = chain->versions[i].size_bytes;
-	scratch = malloc(scratch_bytes + 1);
-	if (!scratch)
+	apply.scratch = malloc((size_t)scratch_bytes + 1);
+	if (!apply.scratch)
 		return -ENOMEM;
-	for (uint32_t i = chain->count; i-- > 0 && !err;)
-		err = chain_apply_one(&chain->versions[i], scratch, value, room_bytes, size_out);
-	free(scratch);
+	for (uint32_t i = chain->count; i-- > 0 && !err;) {
+		apply.version = &chain->versions[i];
+		err = chain_apply_one(&apply);
+	}
+	*size_out = apply.size_bytes;
+	free(apply.scratch);
 	return err;
 }
 

@@ -226,27 +226,30 @@ static int sweep(struct engine *engine, struct report *report)
 	return io_list(engine->layers_fd, ".", sweep_one, &context);
 }
 
+/* An open layer's first batch was verified with all the others. */
+static struct lsn open_first_lsn(const struct open_layer *layer)
+{
+	struct get_cursor c = get_cursor(layer->arena.base + LAYER_HEADER_BYTES,
+					 BATCH_HEADER_BYTES);
+
+	get_u64(&c);
+	return lsn_make(layer->base.start.value + get_u32(&c));
+}
+
 static int find_oldest(struct engine *engine)
 {
 	const struct layer_map *map = atomic_load(&engine->maps.current);
-	uint8_t header[BATCH_HEADER_BYTES];
-	char name[LAYER_NAME_BYTES];
-	struct get_cursor c;
-	int fd, err;
+	struct lsn oldest = { 0 };
+	int err = 0;
 
 	if (atomic_load(&engine->newest) == 0)
 		return 0;
-	layer_name(map->layers[0]->id, name);
-	err = io_open(engine->layers_fd, name, O_RDONLY, 0, &fd);
-	if (!err)
-		err = io_read(fd, header, sizeof(header), LAYER_HEADER_BYTES);
-	io_close(fd);
-	if (err)
-		return err;
-	c = get_cursor(header, sizeof(header));
-	get_u64(&c);
-	atomic_store(&engine->oldest, map->layers[0]->start.value + get_u32(&c));
-	return 0;
+	if (map->layers[0]->kind == LAYER_OPEN)
+		oldest = open_first_lsn((const struct open_layer *)map->layers[0]);
+	else
+		err = sealed_layer_first_lsn((struct sealed_layer *)map->layers[0], &oldest);
+	atomic_store(&engine->oldest, oldest.value);
+	return err;
 }
 
 /* What lies beyond the end is cut before anything is written there. */
@@ -268,8 +271,11 @@ int engine_recover(struct engine *engine, struct report *report)
 		.report = report,
 		.chain = engine->store.seed,
 	};
-	int err = recover_layers(&recovery);
+	int err;
 
+	engine->maps.alone = true;
+	err = recover_layers(&recovery);
+	engine->maps.alone = false;
 	if (err)
 		return err;
 	for (uint32_t i = 0; i < engine->manifest.layer_count; i++)

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "checksum.h"
+#include "fault.h"
 #include "io.h"
 
 /* The least a version takes of the file: an entry head of 14 bytes and an empty
@@ -74,17 +75,34 @@ out:
 	return err;
 }
 
-void open_layer_start(struct open_layer *layer, struct lsn start, uint64_t chain)
+struct start {
+	struct open_layer *layer;
+	struct layer_header header;
+};
+
+static int write_header(void *context)
 {
-	struct layer_header header = { layer->base.id, start, chain };
+	struct start *start = context;
+
+	layer_header_encode(&start->header, start->layer->base.store, start->layer->arena.base);
+	return 0;
+}
+
+int open_layer_start(struct open_layer *layer, struct lsn start, uint64_t chain)
+{
+	struct start header = { layer, { layer->base.id, start, chain } };
+	int err;
 
 	assert(!layer->started);
+	err = fault_guarded(write_header, &header);
+	if (err)
+		return err;
 	layer->base.start = start;
 	layer->chain_start = chain;
 	layer->chain = chain;
 	layer->started = true;
-	layer_header_encode(&header, layer->base.store, layer->arena.base);
 	arena_account(&layer->arena, ARENA_FRAMING, LAYER_HEADER_BYTES);
+	return 0;
 }
 
 void open_layer_close(struct open_layer *layer)
@@ -186,34 +204,64 @@ static int fill_by_write(struct lease *lease, struct batch_entry *entries, size_
 	return err;
 }
 
-static void fill_by_mapping(struct lease *lease, struct batch_entry *entries, size_t count,
-			    const struct batch_context *context)
+/* What is stored through the mapping, where a file cut short would be SIGBUS. */
+struct mapped_fill {
+	struct lease *lease;
+	struct batch_entry *entries;
+	size_t count;
+	const uint8_t *nonce;
+	struct batch_context context;
+};
+
+static int fill_by_mapping(void *argument)
 {
+	struct mapped_fill *fill = argument;
+	struct lease *lease = fill->lease;
 	uint8_t *batch = lease->layer->arena.base + lease->at;
 
-	lease->heads_bytes = batch_fill(entries, count, context, batch);
+	lease->heads_bytes = batch_fill(fill->entries, fill->count, &fill->context, batch);
 	if (lease->chain_known)
 		lease->chain = batch_finish(batch, lease->heads_bytes, lease->chain_before);
+	return 0;
 }
 
-void lease_fill(struct lease *lease, struct batch_entry *entries, size_t count,
-		struct lsn durable)
+int lease_fill(struct lease *lease, struct batch_entry *entries, size_t count,
+	       struct lsn durable)
 {
-	struct batch_context context = lease_context(lease, durable);
+	struct mapped_fill fill = { lease, entries, count, NULL, lease_context(lease, durable) };
 
-	if (lease->size_bytes < FILL_BY_WRITE_MIN ||
-	    fill_by_write(lease, entries, count, &context))
-		fill_by_mapping(lease, entries, count, &context);
+	if (lease->size_bytes >= FILL_BY_WRITE_MIN &&
+	    !fill_by_write(lease, entries, count, &fill.context))
+		return 0;
+	return fault_guarded(fill_by_mapping, &fill);
 }
 
-void lease_fill_opened(struct lease *lease, const uint8_t nonce[BATCH_NONCE_BYTES],
-		       struct lsn durable)
+static int fill_opened(void *argument)
 {
-	struct batch_context context = lease_context(lease, durable);
+	struct mapped_fill *fill = argument;
 
-	lease->heads_bytes = batch_fill_opened(&context, nonce,
-					       lease->layer->arena.base + lease->at);
+	fill->lease->heads_bytes =
+		batch_fill_opened(&fill->context, fill->nonce,
+				  fill->lease->layer->arena.base + fill->lease->at);
+	return 0;
+}
+
+int lease_fill_opened(struct lease *lease, const uint8_t nonce[BATCH_NONCE_BYTES],
+		      struct lsn durable)
+{
+	struct mapped_fill fill = { lease, NULL, 0, nonce, lease_context(lease, durable) };
+
 	lease->chain_known = false;
+	return fault_guarded(fill_opened, &fill);
+}
+
+static int chain_by_mapping(void *argument)
+{
+	struct lease *lease = argument;
+
+	lease->chain = batch_finish(lease->layer->arena.base + lease->at, lease->heads_bytes,
+				    lease->layer->chain);
+	return 0;
 }
 
 static enum arena_purpose purpose_of(struct key key, uint8_t form)
@@ -247,15 +295,17 @@ static void take_end(struct open_layer *layer, uint64_t tail, uint64_t chain, in
 	atomic_store_explicit(&layer->tail, tail, memory_order_release);
 }
 
-void lease_publish(struct lease *lease, const struct batch_entry *entries, size_t count)
+int lease_publish(struct lease *lease, const struct batch_entry *entries, size_t count)
 {
 	struct open_layer *layer = lease->layer;
-	uint64_t payload_bytes = 0, chain = lease->chain;
+	uint64_t payload_bytes = 0;
+	int err = 0;
 
 	assert(atomic_load_explicit(&layer->tail, memory_order_relaxed) == lease->at);
 	if (!lease->chain_known)
-		chain = batch_finish(layer->arena.base + lease->at, lease->heads_bytes,
-				     layer->chain);
+		err = fault_guarded(chain_by_mapping, lease);
+	if (err)
+		return err;
 	for (size_t i = 0; i < count; i++) {
 		struct version_node node = {
 			.checksum = entries[i].checksum,
@@ -270,8 +320,14 @@ void lease_publish(struct lease *lease, const struct batch_entry *entries, size_
 		payload_bytes += node.size_bytes;
 	}
 	arena_account(&layer->arena, ARENA_FRAMING, lease->size_bytes - payload_bytes);
-	take_end(layer, lease->at + lease->size_bytes, chain, lease->time_ns);
+	take_end(layer, lease->at + lease->size_bytes, lease->chain, lease->time_ns);
 	layer->lease_count--;
+	return 0;
+}
+
+void lease_abandon(struct lease *lease)
+{
+	lease->layer->lease_count--;
 }
 
 int open_layer_flush(struct open_layer *layer)

@@ -46,8 +46,9 @@ struct open_layer {
 int open_layer_create(int dir_fd, uint64_t layer_id, uint64_t size_bytes,
 		      const struct store_identity *store, struct open_layer **layer_out);
 
-/* Begin the history at @start, behind a batch whose chain is @chain. */
-void open_layer_start(struct open_layer *layer, struct lsn start, uint64_t chain);
+/* Begin the history at @start, behind a batch whose chain is @chain. 0; -EIO: the
+ * file was cut short, nothing happened. */
+int open_layer_start(struct open_layer *layer, struct lsn start, uint64_t chain);
 
 /* What recovery found. */
 struct open_layer_recovery {
@@ -95,15 +96,20 @@ struct lease {
 int open_layer_lease(struct open_layer *layer, size_t size_bytes, size_t entry_count,
 		     int64_t time_ns, struct lease *lease_out);
 
-/* Write the batch into the leased stretch. No lock. @durable is the LSN known durable. */
-void lease_fill(struct lease *lease, struct batch_entry *entries, size_t count,
-		struct lsn durable);
-void lease_fill_opened(struct lease *lease, const uint8_t nonce[BATCH_NONCE_BYTES],
-		       struct lsn durable);
+/* Write the batch into the leased stretch. No lock. @durable is the LSN known durable.
+ * 0; -EIO: it can't be written, for the file was cut short: abandon the lease. */
+int lease_fill(struct lease *lease, struct batch_entry *entries, size_t count,
+	       struct lsn durable);
+int lease_fill_opened(struct lease *lease, const uint8_t nonce[BATCH_NONCE_BYTES],
+		      struct lsn durable);
 
 /* Make it part of the history: chain it unless filling could, index it, end the
- * lease. Commit lock; leases of a layer are published in the order they were taken. */
-void lease_publish(struct lease *lease, const struct batch_entry *entries, size_t count);
+ * lease. Commit lock; leases of a layer are published in the order they were taken.
+ * 0; -EIO as above. */
+int lease_publish(struct lease *lease, const struct batch_entry *entries, size_t count);
+
+/* End a lease that will not be published; nor can any that was taken after it. Commit lock. */
+void lease_abandon(struct lease *lease);
 
 /* Sync what is dirty up to the batch published last at the call. One caller at a time. */
 int open_layer_flush(struct open_layer *layer);

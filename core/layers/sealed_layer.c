@@ -294,6 +294,8 @@ static int version_read(struct sealed_layer *layer, struct block_cursor *cursor,
 	version_out->checksum = get_u64(&c);
 	if (version_out->form < VERSION_IMAGE || version_out->form > VERSION_TOMBSTONE ||
 	    version_out->weight > VERSION_WEIGHT_MAX || version_out->offset < LAYER_HEADER_BYTES ||
+	    version_out->lsn.value <= layer->base.start.value ||
+	    version_out->lsn.value > layer->footer.end.value ||
 	    (uint64_t)version_out->offset + version_out->size_bytes > layer->file_bytes)
 		return -EUCLEAN;
 	return 0;
@@ -450,6 +452,63 @@ int sealed_layer_each_name(struct sealed_layer *layer, uint64_t ino, uint64_t fr
 
 	return each_key(layer, key_make(ino, KEY_NAME, from),
 			key_make(ino, KEY_NAME, KEY_INDEX_MAX), each_one_name, &each);
+}
+
+/* 0 and the size of the first batch; 1: it is damaged; -ENOMEM; -errno. */
+static int first_batch_size(struct sealed_layer *layer, uint32_t *size_out)
+{
+	uint64_t log_bytes = layer->footer.end.value - layer->footer.start.value;
+	uint8_t header[BATCH_HEADER_BYTES], *bytes;
+	struct batch_view batch;
+	struct get_cursor c;
+	int err = io_read(layer->fd, header, sizeof(header), LAYER_HEADER_BYTES);
+
+	if (err)
+		return err;
+	c = get_cursor(header, sizeof(header));
+	get_u64(&c);
+	*size_out = get_u32(&c);
+	if (*size_out > log_bytes)
+		return 1;
+	bytes = malloc((size_t)*size_out + 1);
+	if (!bytes)
+		return -ENOMEM;
+	err = io_read(layer->fd, bytes, *size_out, LAYER_HEADER_BYTES);
+	if (!err)
+		err = batch_view_open(bytes, *size_out, layer->footer.chain_start, &batch);
+	free(bytes);
+	return err;
+}
+
+static int oldest_version(struct sealed_layer *layer, struct lsn *lsn_out)
+{
+	struct block_cursor cursor = { 0 };
+	struct version version;
+	int err = 0;
+
+	*lsn_out = layer->footer.end;
+	for (uint32_t i = 0; i < layer->footer.version_count && !err; i++) {
+		err = version_read(layer, &cursor, (struct key){ 0, 0 }, i, &version);
+		if (!err && version.lsn.value < lsn_out->value)
+			*lsn_out = version.lsn;
+	}
+	return err;
+}
+
+int sealed_layer_first_lsn(struct sealed_layer *layer, struct lsn *lsn_out)
+{
+	uint32_t size_bytes;
+	int err = first_batch_size(layer, &size_bytes);
+
+	*lsn_out = lsn_make(0);
+	if (!err)
+		*lsn_out = lsn_make(layer->footer.start.value + size_bytes);
+	if (err == 1) {
+		guard_take();
+		err = oldest_version(layer, lsn_out);
+		guard_drop();
+	}
+	return err;
 }
 
 struct each_version {

@@ -27,6 +27,10 @@ struct layer *sealed_layer_base(struct sealed_layer *layer);
 const struct layer_footer *sealed_layer_footer(const struct sealed_layer *layer);
 uint64_t sealed_layer_file_bytes(const struct sealed_layer *layer);
 
+/* Where its first batch ends. The log is asked; where that is damaged the index, which
+ * knows the oldest version. 0; -EBADMSG: both are damaged; -ENOMEM; -errno. */
+int sealed_layer_first_lsn(struct sealed_layer *layer, struct lsn *lsn_out);
+
 /* What layer.h dispatches to. */
 int sealed_layer_find(struct sealed_layer *layer, struct key key, struct lsn lsn,
 		      struct version *version_out);

@@ -99,6 +99,9 @@ static int next_change(const struct layer_guard *guard, const struct gather *gat
 	if (key_kind(version->key) != KEY_ATTR)
 		return -EUCLEAN;
 	err = attr_load(guard, version->key.ino, version->lsn, &attr, NULL, NULL);
+	/* An index whose versions are not in order may lead to another. */
+	if (!err && attr.shown.changed.value != version->lsn.value)
+		err = -EUCLEAN;
 	if (err)
 		return err;
 	describe_attr(change_out, before, &attr.shown, *first);

@@ -27,6 +27,8 @@ struct census {
 	size_t count, capacity;
 };
 
+#define A_PAGE "a page"
+
 /* What an answer about one thing was. */
 enum answer { RIGHT, REFUSED, WRONG };
 
@@ -195,14 +197,17 @@ uint64_t census_digest(const struct census *census)
 static void count_answer(struct census_verdict *verdict, enum answer answer,
 			 const struct census_item *item, const char *what, struct lsn at, int err)
 {
-	if (answer == RIGHT)
+	if (answer == RIGHT) {
 		verdict->right++;
-	else if (answer == REFUSED)
+	} else if (answer == REFUSED) {
 		verdict->refused++;
-	else if (!verdict->wrong++)
+		verdict->refused_elsewhere += item->attr.ino != verdict->refused_ino ||
+					      strcmp(what, A_PAGE) != 0;
+	} else if (!verdict->wrong++) {
 		snprintf(verdict->first_wrong, sizeof(verdict->first_wrong),
 			 "%s of '%.60s', inode %" PRIu64 ", at LSN %" PRIu64 ": %s", what, item->name,
 			 item->attr.ino, at.value, err ? strerror(-err) : "other bytes");
+	}
 }
 
 static enum answer judge(int err, bool equal)
@@ -226,7 +231,7 @@ static void check_content(const struct census_item *item, struct store *store, s
 
 	for (size_t i = 0; i < item->piece_count; i++) {
 		err = piece_digest(store, item->attr.ino, at, item->attr.size_bytes, i, &digest);
-		count_answer(verdict, judge(err, digest == item->pieces[i]), item, "a page", at, err);
+		count_answer(verdict, judge(err, digest == item->pieces[i]), item, A_PAGE, at, err);
 	}
 	if (item->target) {
 		err = tree_readlink(store, item->attr.ino, at, target, sizeof(target));

@@ -22,6 +22,8 @@ uint64_t census_digest(const struct census *census);
 
 struct census_verdict {
 	uint64_t right, refused, wrong; /* answers */
+	uint64_t refused_ino;           /* set by the caller, who expects its pages to be refused */
+	uint64_t refused_elsewhere;     /* and how many others were */
 	char first_wrong[256];          /* which was the first */
 };
 
