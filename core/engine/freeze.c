@@ -198,8 +198,11 @@ static bool background_step(struct engine *engine)
 	if (open_layer_is_due(engine) && engine->frozen_count < FROZEN_MAX)
 		return freeze_due_layer(engine);
 	if (engine->frozen_count) {
+		const struct open_layer *layer = engine->frozen[0];
+
 		err = seal_oldest(engine);
-		if (err && err != -ENOMEM && err != -ENOSPC) {
+		/* Only what did not fail in a sync may be tried again. */
+		if (err && (layer->sync_failed || (err != -ENOMEM && err != -ENOSPC))) {
 			engine_fail(engine, err, "a layer could not be sealed");
 			pthread_cond_broadcast(&engine->turn);
 		}
