@@ -24,8 +24,10 @@ static void history_add(struct load_history *history, uint64_t lsn, const struct
 {
 	if (history->count == history->room) {
 		history->room = history->room ? 2 * history->room : 64;
+		sim_disk_busy++;
 		history->states = realloc(history->states,
 					  history->room * sizeof(*history->states));
+		sim_disk_busy--;
 		require(history->states);
 	}
 	history->states[history->count++] = (struct load_state){
