@@ -376,6 +376,9 @@ int store_open(const char *path, const struct store_options *options, struct rep
 	if (!err && !options->read_only)
 		err = ensure_root(store, report);
 	if (err) {
+		if (report && !report->text[0])
+			report_set(report, err, "%s: can't open the store: %s", path,
+				   strerror(-err));
 		if (store->engine)
 			engine_close(store->engine);
 		store_free(store);
