@@ -38,9 +38,9 @@ static void check_head(struct load *load)
 {
 	uint64_t digest;
 
-	sim_disk_busy++;
+	sim_disk_busy += 1;
 	require(!load_store_digest(load->store, LSN_HEAD, &digest));
-	sim_disk_busy--;
+	sim_disk_busy -= 1;
 	require(digest == load_tree_digest(load->tree));
 }
 

@@ -7,9 +7,9 @@ static void *own_alloc(size_t size_bytes)
 {
 	void *memory;
 
-	sim_disk_busy++;
+	sim_disk_busy += 1;
 	memory = calloc(1, size_bytes);
-	sim_disk_busy--;
+	sim_disk_busy -= 1;
 	require(memory);
 	return memory;
 }

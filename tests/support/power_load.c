@@ -24,10 +24,10 @@ static void history_add(struct load_history *history, uint64_t lsn, const struct
 {
 	if (history->count == history->room) {
 		history->room = history->room ? 2 * history->room : 64;
-		sim_disk_busy++;
+		sim_disk_busy += 1;
 		history->states = realloc(history->states,
 					  history->room * sizeof(*history->states));
-		sim_disk_busy--;
+		sim_disk_busy -= 1;
 		require(history->states);
 	}
 	history->states[history->count++] = (struct load_state){
@@ -101,12 +101,12 @@ static void note_change(struct load *load)
 	struct load_history *history = &load->history;
 	uint64_t lsn = newest_of(load->store);
 
-	sim_disk_busy++;
+	sim_disk_busy += 1;
 	refresh_attr(load, &load->tree->root, NULL);
 	for (unsigned i = 0; i < LOAD_NODES; i++)
 		if (load->tree->nodes[i].used)
 			refresh_attr(load, &load->tree->nodes[i].attr, &load->tree->nodes[i]);
-	sim_disk_busy--;
+	sim_disk_busy -= 1;
 	if (history->count && history->states[history->count - 1].lsn == lsn)
 		require(history->states[history->count - 1].digest ==
 			load_tree_digest(load->tree));
