@@ -262,7 +262,7 @@ static const char *name_text(unsigned name)
 
 static int do_write(struct load *load, enum load_op op)
 {
-	static uint8_t bytes[LOAD_CONTENT_MAX];
+	static uint8_t bytes[TREE_WRITE_MAX];
 	struct place place;
 	struct load_node *node;
 	size_t size, offset, count;
@@ -282,9 +282,9 @@ static int do_write(struct load *load, enum load_op op)
 		count = 1 + prng_below(&load->prng, size - offset < 2000 ? size - offset : 2000);
 	} else {
 		offset = prng_below(&load->prng, size + 5000);
-		count = 5000 + prng_below(&load->prng, 15000);
+		count = (load->bulky ? 900000 : 5000) + prng_below(&load->prng, 15000);
 	}
-	if (offset + count > LOAD_CONTENT_MAX)
+	if (offset + count > (load->bulky ? LOAD_CONTENT_MAX_BULKY : LOAD_CONTENT_MAX))
 		return 1;
 	prng_fill(&load->prng, bytes, count);
 	err = tree_write(load->store, node->attr.ino, offset, bytes, count, false);
