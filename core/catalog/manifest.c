@@ -346,6 +346,7 @@ int manifest_replace(struct manifest *manifest)
 		err = io_publish(manifest->dir_fd, MANIFEST_NEW_NAME, MANIFEST_NAME);
 	if (err) {
 		io_close(fd);
+		io_unlink(manifest->dir_fd, MANIFEST_NEW_NAME);
 		return err;
 	}
 	io_close(manifest->fd);
@@ -385,6 +386,9 @@ int manifest_create(int dir_fd, uint32_t page_size_bytes)
 		return err;
 	manifest.store.seed = manifest_seed(manifest.store.id);
 	err = manifest_replace(&manifest);
+	/* A name whose sync failed may go at any power cut: there must be no store then. */
+	if (err)
+		io_unlink(dir_fd, MANIFEST_NAME);
 	manifest_close(&manifest);
 	return err;
 }

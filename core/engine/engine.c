@@ -193,11 +193,12 @@ int engine_close(struct engine *engine)
 	stop_background(engine);
 	if (!engine->options.read_only) {
 		err = engine_sync(engine, &durable);
-		if (!err && durable.value > engine->manifest.durable.value)
+		if (!err && durable.value > engine->manifest.durable.value) {
 			err = manifest_durable(&engine->manifest, durable);
-		/* Without room for the mark the store is as safe as after a kill. */
-		if (err == -ENOSPC)
-			err = 0;
+			/* Without room for the mark the store is as safe as after a kill. */
+			if (err == -ENOSPC)
+				err = 0;
+		}
 	}
 	engine_free(engine);
 	return err;

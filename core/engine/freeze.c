@@ -103,15 +103,24 @@ static void free_open_layer(struct guard_garbage *garbage)
 					       offsetof(struct layer, garbage)));
 }
 
-/* Everything of sealing that touches the disk. No lock is held. */
-static int seal_on_disk(struct engine *engine, struct open_layer *layer,
-			struct sealed_layer **sealed_out)
+static bool is_recorded_as_sealed(struct engine *engine, uint64_t layer_id)
+{
+	const struct manifest_layer *entry;
+	bool sealed;
+
+	pthread_mutex_lock(&engine->manifest_lock);
+	entry = manifest_find(&engine->manifest, layer_id);
+	sealed = entry && entry->sealed;
+	pthread_mutex_unlock(&engine->manifest_lock);
+	return sealed;
+}
+
+static int seal_and_record(struct engine *engine, struct open_layer *layer)
 {
 	struct manifest_layer entry = { .layer_id = layer->base.id, .sealed = true };
 	struct layer_footer footer;
 	int err;
 
-	*sealed_out = NULL;
 	err = open_layer_seal(layer, &footer);
 	if (err)
 		return err;
@@ -122,6 +131,19 @@ static int seal_on_disk(struct engine *engine, struct open_layer *layer,
 	pthread_mutex_lock(&engine->manifest_lock);
 	err = manifest_layer_sealed(&engine->manifest, &entry);
 	pthread_mutex_unlock(&engine->manifest_lock);
+	return err;
+}
+
+/* Everything of sealing that touches the disk. No lock is held. An attempt that failed
+ * behind the record goes on from there: a layer is recorded as sealed once. */
+static int seal_on_disk(struct engine *engine, struct open_layer *layer,
+			struct sealed_layer **sealed_out)
+{
+	int err = 0;
+
+	*sealed_out = NULL;
+	if (!is_recorded_as_sealed(engine, layer->base.id))
+		err = seal_and_record(engine, layer);
 	if (err)
 		return err;
 	return sealed_layer_open(engine->layers_fd, layer->base.id, &engine->store, engine->cache,
@@ -140,6 +162,8 @@ static int seal_oldest(struct engine *engine)
 	pthread_mutex_lock(&engine->commit_lock);
 	if (!err)
 		err = layer_maps_replace(&engine->maps, &layer->base, sealed_layer_base(sealed));
+	if (err)
+		sealed_layer_close(sealed);
 	engine->seal_error = err;
 	if (!err) {
 		engine->frozen_count--;
@@ -198,8 +222,11 @@ static bool background_step(struct engine *engine)
 	if (open_layer_is_due(engine) && engine->frozen_count < FROZEN_MAX)
 		return freeze_due_layer(engine);
 	if (engine->frozen_count) {
+		const struct open_layer *layer = engine->frozen[0];
+
 		err = seal_oldest(engine);
-		if (err && err != -ENOMEM && err != -ENOSPC) {
+		/* Only what did not fail in a sync may be tried again. */
+		if (err && (layer->sync_failed || (err != -ENOMEM && err != -ENOSPC))) {
 			engine_fail(engine, err, "a layer could not be sealed");
 			pthread_cond_broadcast(&engine->turn);
 		}

@@ -818,6 +818,7 @@ int open_layer_seal(struct open_layer *layer, struct layer_footer *footer_out)
 	if (!err) {
 		arena_unmap_range(&layer->arena, 0, index_at);
 		err = io_sync(layer->arena.fd);
+		layer->sync_failed = err != 0;
 	}
 	free(builder.blocks);
 	return err;

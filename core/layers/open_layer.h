@@ -39,6 +39,7 @@ struct open_layer {
 	int64_t time_first_ns, time_last_ns;    /* 0: no batch yet */
 	uint64_t ino_max;
 	bool started;
+	bool sync_failed;               /* while sealing: what was dirty may be lost; no later sync brings it back */
 };
 
 /* Make a spare of @size_bytes (a multiple of 4096 within LAYER_SIZE_MIN and _MAX).
@@ -116,8 +117,8 @@ int open_layer_flush(struct open_layer *layer);
 
 /*
  * Add index and footer, cut the file to size, sync it. No lease is out and none
- * will be taken; readers go on. 0 and *footer_out; -ENOMEM: try again later; other
- * -errno.
+ * will be taken; readers go on. 0 and *footer_out; -ENOMEM, -ENOSPC: try again later,
+ * unless layer->sync_failed; other -errno.
  */
 int open_layer_seal(struct open_layer *layer, struct layer_footer *footer_out);
 

@@ -409,6 +409,9 @@ int store_open(const char *path, const struct store_options *options, struct rep
 	if (!err && !options->read_only)
 		err = ensure_root(store, report);
 	if (err) {
+		if (report && !report->text[0])
+			report_set(report, err, "%s: can't open the store: %s", path,
+				   strerror(-err));
 		store_free(store);
 		return err;
 	}

@@ -12,6 +12,7 @@
 
 struct size {
 	unsigned workloads, ops;
+	unsigned sequence;              /* how many operations in every sequence of so many */
 	uint32_t subsets_max, all_pairs_every;
 	uint64_t cut_points_min;        /* less would prove less than is claimed */
 };
@@ -21,10 +22,10 @@ static struct size size_of_run(void)
 	const char *name = getenv("VARVE_TEST_SIZE");
 
 	if (name && strcmp(name, "fast") == 0)
-		return (struct size){ 6, 50, 6, 0, 300 };
+		return (struct size){ 6, 50, 1, 6, 0, 300 };
 	if (name && strcmp(name, "long") == 0)
-		return (struct size){ 100, 80, 24, 40, 10000 };
-	return (struct size){ 40, 60, 8, 0, 2000 };
+		return (struct size){ 100, 80, 2, 24, 40, 10000 };
+	return (struct size){ 40, 60, 1, 8, 0, 2000 };
 }
 
 static double seconds(void)
@@ -89,6 +90,103 @@ static void random_workloads_survive_every_cut(void **state)
 	}
 	print_message("\n");
 	assert_true(counts.wide_points >= size.cut_points_min);
+}
+
+/* Layers that fill up and are sealed by themselves, while more is written. */
+static void layers_that_fill_up_survive_every_cut(void **state)
+{
+	const char *name = getenv("VARVE_TEST_SIZE");
+	unsigned batches = name && strcmp(name, "fast") == 0 ? 5 : 11;
+	struct sim_disk *disk = sim_disk_new(NULL);
+	struct load *load = load_new(disk, test_seed());
+	struct prng prng = { test_seed() };
+	struct cut_counts counts = { 0 };
+	struct cut_walk walk = { .disk = disk, .history = &load->history, .subsets_max = 2 };
+	struct store_usage usage;
+	double since = seconds();
+
+	(void)state;
+	cut_place = (struct cut_place){ .what = "layers that fill up", .seed = test_seed() };
+	load->bulky = true;
+	assert_ok(load_make(load));
+	assert_ok(load_do(load, LOAD_CREATE));
+	for (unsigned i = 0; i < batches; i++) {
+		if (load_do(load, LOAD_BATCH))
+			assert_ok(load_do(load, LOAD_CUT_ALL));
+		assert_true(load_do(load, LOAD_APPEND) >= 0);
+		if (i % 3 == 2)
+			assert_ok(load_do(load, LOAD_SYNC));
+	}
+	store_usage_get(load->store, &usage);
+	assert_ok(load_close(load));
+	cut_walk(&walk, &prng, &counts);
+	print_message("%" PRIu64 " layers sealed when it ended\n", usage.layer_count);
+	print_counts("layers that fill up", &counts, since);
+	load_free(load);
+	sim_disk_free(disk);
+}
+
+/*
+ * A small tree, synced; then @ops, each followed by a sync or not. Cut where a sync
+ * returned, as a file system's tests do (of CrashMonkey's kind), and everywhere between.
+ */
+static void one_sequence(const enum load_op *ops, unsigned count, struct prng *prng,
+			 const struct size *size, struct cut_counts *counts)
+{
+	static const enum load_op before[] = {
+		LOAD_CREATE, LOAD_BATCH, LOAD_CREATE, LOAD_APPEND, LOAD_MKDIR, LOAD_SYNC,
+	};
+	struct sim_disk *disk = sim_disk_new(NULL);
+	uint64_t seed = prng_next(prng);
+	struct load *load = load_new(disk, seed);
+	struct cut_walk walk = { .disk = disk, .history = &load->history,
+				 .subsets_max = size->subsets_max };
+
+	cut_place = (struct cut_place){ .what = load_op_names[ops[0]], .seed = seed };
+	require(!load_make(load));
+	for (unsigned i = 0; i < array_size(before); i++)
+		require(load_do(load, before[i]) >= 0);
+	walk.from = sim_disk_event_count(disk);
+	for (unsigned i = 0; i < count; i++)
+		require(load_do(load, ops[i]) >= 0);
+	require(!load_do(load, LOAD_SYNC));
+	require(!load_close(load));
+	cut_walk(&walk, prng, counts);
+	load_free(load);
+	sim_disk_free(disk);
+}
+
+static void every_short_sequence_of_operations_survives_every_cut(void **state)
+{
+	struct size size = size_of_run();
+	struct prng prng = { test_seed() };
+	struct cut_counts counts = { 0 };
+	double since = seconds();
+	unsigned sequences = 0;
+
+	(void)state;
+	for (unsigned first = 0; first < LOAD_OPS; first++) {
+		for (unsigned second = 0; second < LOAD_OPS; second++) {
+			enum load_op alone[] = { (enum load_op)first };
+			enum load_op ops[] = { (enum load_op)first, LOAD_SYNC,
+					       (enum load_op)second };
+
+			if (!second) {
+				one_sequence(alone, 1, &prng, &size, &counts);
+				sequences++;
+			}
+			if (size.sequence < 2)
+				continue;
+			one_sequence(ops, 3, &prng, &size, &counts);
+			/* And with nothing synced between the two. */
+			ops[1] = (enum load_op)second;
+			one_sequence(ops, 2, &prng, &size, &counts);
+			sequences += 2;
+		}
+	}
+	print_message("%u sequences of up to %u operations\n", sequences, size.sequence);
+	print_counts("sequences", &counts, since);
+	assert_true(counts.cut_points > 4 * sequences);
 }
 
 /* Of the writes that were not synced, those to the header of layer @inode are
@@ -184,6 +282,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_batch_of_an_earlier_life_does_not_come_back),
+		cmocka_unit_test(layers_that_fill_up_survive_every_cut),
+		cmocka_unit_test(every_short_sequence_of_operations_survives_every_cut),
 		cmocka_unit_test(random_workloads_survive_every_cut),
 	};
 

@@ -411,9 +411,7 @@ void cut_walk(const struct cut_walk *walk, struct prng *prng, struct cut_counts 
 			note_mark(&walker, event);
 		if (walker.replay->position <= walk->from)
 			continue;
-		if (!walk->only_after_syncs || event->kind == SIM_EVENT_SYNC ||
-		    (event->kind == SIM_EVENT_MARK && event->mark_kind == LOAD_SYNCED))
-			cut_everything_here(&walker);
+		cut_everything_here(&walker);
 	}
 	sim_replay_free(walker.replay);
 	free(walker.seen.hashes);

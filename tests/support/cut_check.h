@@ -72,7 +72,6 @@ struct cut_walk {
 	uint64_t from;
 	uint32_t subsets_max;
 	uint32_t all_pairs_every;       /* of so many images, one is cut within its recovery everywhere; 0: none */
-	bool only_after_syncs;          /* cut where a sync returned, not everywhere */
 };
 void cut_walk(const struct cut_walk *walk, struct prng *prng, struct cut_counts *counts);
 

@@ -24,8 +24,10 @@ static void history_add(struct load_history *history, uint64_t lsn, const struct
 {
 	if (history->count == history->room) {
 		history->room = history->room ? 2 * history->room : 64;
+		sim_disk_busy += 1;
 		history->states = realloc(history->states,
 					  history->room * sizeof(*history->states));
+		sim_disk_busy -= 1;
 		require(history->states);
 	}
 	history->states[history->count++] = (struct load_state){
@@ -99,12 +101,12 @@ static void note_change(struct load *load)
 	struct load_history *history = &load->history;
 	uint64_t lsn = newest_of(load->store);
 
-	sim_disk_busy++;
+	sim_disk_busy += 1;
 	refresh_attr(load, &load->tree->root, NULL);
 	for (unsigned i = 0; i < LOAD_NODES; i++)
 		if (load->tree->nodes[i].used)
 			refresh_attr(load, &load->tree->nodes[i].attr, &load->tree->nodes[i]);
-	sim_disk_busy--;
+	sim_disk_busy -= 1;
 	if (history->count && history->states[history->count - 1].lsn == lsn)
 		require(history->states[history->count - 1].digest ==
 			load_tree_digest(load->tree));
@@ -260,7 +262,7 @@ static const char *name_text(unsigned name)
 
 static int do_write(struct load *load, enum load_op op)
 {
-	static uint8_t bytes[LOAD_CONTENT_MAX];
+	static uint8_t bytes[TREE_WRITE_MAX];
 	struct place place;
 	struct load_node *node;
 	size_t size, offset, count;
@@ -280,9 +282,9 @@ static int do_write(struct load *load, enum load_op op)
 		count = 1 + prng_below(&load->prng, size - offset < 2000 ? size - offset : 2000);
 	} else {
 		offset = prng_below(&load->prng, size + 5000);
-		count = 5000 + prng_below(&load->prng, 15000);
+		count = (load->bulky ? 900000 : 5000) + prng_below(&load->prng, 15000);
 	}
-	if (offset + count > LOAD_CONTENT_MAX)
+	if (offset + count > (load->bulky ? LOAD_CONTENT_MAX_BULKY : LOAD_CONTENT_MAX))
 		return 1;
 	prng_fill(&load->prng, bytes, count);
 	err = tree_write(load->store, node->attr.ino, offset, bytes, count, false);

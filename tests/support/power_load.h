@@ -37,6 +37,7 @@ extern const char *const load_op_names[LOAD_OPS];
 #define LOAD_NAMES 6u
 #define LOAD_NODES (LOAD_DIRS * LOAD_NAMES)
 #define LOAD_CONTENT_MAX 60000u
+#define LOAD_CONTENT_MAX_BULKY (3u << 20)
 
 /* Never changed once made. */
 struct load_content {
@@ -77,6 +78,7 @@ struct load {
 	struct load_tree *tree;         /* as it is now */
 	struct load_history history;
 	struct prng prng;
+	bool bulky;                     /* batches of nearly 1 MiB: five fill a layer */
 	uint64_t synced;                /* the highest LSN that a sync returned */
 };
 

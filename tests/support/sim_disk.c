@@ -9,7 +9,7 @@
 
 #define FD_FIRST 1000000        /* no descriptor of the kernel's */
 
-_Thread_local unsigned sim_disk_busy;
+_Thread_local volatile unsigned sim_disk_busy;
 
 static struct sim_disk *disk_of(struct io_disk *ops)
 {
@@ -19,12 +19,12 @@ static struct sim_disk *disk_of(struct io_disk *ops)
 void sim_disk_enter(struct sim_disk *disk)
 {
 	pthread_mutex_lock(&disk->lock);
-	sim_disk_busy++;
+	sim_disk_busy += 1;
 }
 
 void sim_disk_leave(struct sim_disk *disk)
 {
-	sim_disk_busy--;
+	sim_disk_busy -= 1;
 	pthread_mutex_unlock(&disk->lock);
 }
 

@@ -37,8 +37,9 @@ void sim_disk_free(struct sim_disk *disk);      /* NULL is ignored */
 void sim_disk_use(struct sim_disk *disk);
 
 /* Not 0 while this thread is inside the simulation: what it allocates is not the core's.
- * A test adds 1 while it looks at a store: then its calls meet no fault either. */
-extern _Thread_local unsigned sim_disk_busy;
+ * A test adds 1 while it looks at a store: then its calls meet no fault either. (Volatile,
+ * for the compiler knows that malloc does not look at it. Ours does.) */
+extern _Thread_local volatile unsigned sim_disk_busy;
 
 /* ---- what is there ---- */
 
