@@ -73,6 +73,12 @@ static void watch_forks(void)
 	pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
 
+void guard_prepare(void)
+{
+	pthread_once(&fork_once, watch_forks);
+	(void)get_default_call_rcu_data();
+}
+
 void guard_free_later(struct guard_garbage *garbage, guard_free_fn *free_fn)
 {
 	pthread_once(&fork_once, watch_forks);

@@ -22,6 +22,10 @@ struct guard_garbage {
 	guard_free_fn *free_fn;
 };
 
+/* Start the thread that frees, which guard_free_later would start otherwise: liburcu
+ * aborts where it can't, so let that be before anything depends on the process. */
+void guard_prepare(void);
+
 void guard_take(void);
 void guard_drop(void);
 

@@ -165,6 +165,7 @@ int engine_open(int dir_fd, const struct engine_options *options, struct report 
 	err = block_cache_create(engine->options.cache_size_bytes, &engine->cache);
 	if (!err)
 		err = layer_maps_init(&engine->maps);
+	guard_prepare();
 	if (!err)
 		err = engine_recover(engine, report);
 	if (!err && !options->read_only)

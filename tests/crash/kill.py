@@ -24,13 +24,14 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "mount"))
 import harness      # noqa: E402
 
-ROUNDS = harness.by_size(5, 20, 200)
+ROUNDS = harness.by_size(5, 20, 1000)
 WRITERS = 4
 FILES = [f"f{i}" for i in range(6)]
 FILE_LIMIT = 2_000_000
 SIZES = (50, 100, 700, 4096, 8192, 10_000, 60_000, 300 * 1024)
 SAMPLES_PER_ROUND = 6
 KERNEL_PAGE = 4096
+harness.DEADLINE_S = max(harness.DEADLINE_S, ROUNDS * 10 + 300)
 
 
 def record(change):

@@ -102,12 +102,36 @@ class FullDisk(harness.ServerCase):
     def test_on_ext4(self):
         self.fill_and_go_on("ext4")
 
-    def test_four_writers_and_no_remount(self):
-        disk = self.disk_new("ext4")
+    def read_on(self, m, stop, failures, count):
+        """What was there before goes on being read, at the head and in the past, until @stop."""
+        n = m.latest()
+        while not stop.is_set():
+            try:
+                for place in (m.head, m.at(n)):
+                    if read_file(place / "before") != b"before" * 1000:
+                        failures.append(place)
+                count[0] += 1
+            except OSError as error:
+                failures.append(error)
+
+    def test_four_writers_and_no_remount_on_ext4(self):
+        self.four_writers_and_no_remount("ext4")
+
+    def test_four_writers_and_no_remount_on_tmpfs(self):
+        self.four_writers_and_no_remount("tmpfs")
+
+    def four_writers_and_no_remount(self, kind):
+        disk = self.disk_new(kind)
         self.ballast(disk, BALLAST_MIB)
         (disk / "v").mkdir()
         m = self.mount_new(folder=disk / "v")
         logs = {f"log{i}": [] for i in range(4)}
+        harness.write_file(m.head / "before", b"before" * 1000)
+        stop, failures, reads = threading.Event(), [], [0]
+        reader = threading.Thread(target=self.read_on, args=(m, stop, failures, reads))
+        reader.start()
+        self.addCleanup(reader.join)
+        self.addCleanup(stop.set)
         for room in ("at first", "with the ballast gone"):
             ends = {}
             before = sum(map(len, logs.values()))
@@ -122,6 +146,10 @@ class FullDisk(harness.ServerCase):
             for name, written in logs.items():
                 self.assert_holds(m, name, written, SMALL_RECORD, samples=10)
             (disk / "ballast").unlink(missing_ok=True)
+        stop.set()
+        reader.join()
+        self.assertEqual(failures, [])
+        self.assertGreater(reads[0], 10)
         m.kill()
         m.mount()
         for name, written in logs.items():
