@@ -226,27 +226,66 @@ static int sweep(struct engine *engine, struct report *report)
 	return io_list(engine->layers_fd, ".", sweep_one, &context);
 }
 
+/* Where the first batch of the file ends. 0; 1: its heads are damaged; -errno. */
+static int first_batch_end(int fd, uint64_t chain_start, uint64_t *size_out)
+{
+	uint8_t header[BATCH_HEADER_BYTES], *bytes;
+	struct get_cursor c = get_cursor(header + 8, 4);
+	struct batch_view batch;
+	uint64_t file_bytes;
+	uint32_t size;
+	int err = io_size(fd, &file_bytes);
+
+	if (!err)
+		err = io_read(fd, header, sizeof(header), LAYER_HEADER_BYTES);
+	if (err)
+		return err;
+	size = get_u32(&c);
+	if (size < sizeof(header) || size > file_bytes - LAYER_HEADER_BYTES)
+		return 1;
+	bytes = malloc(size);
+	if (!bytes)
+		return -ENOMEM;
+	err = io_read(fd, bytes, size, LAYER_HEADER_BYTES);
+	if (!err)
+		err = batch_view_open(bytes, size, chain_start, &batch);
+	free(bytes);
+	*size_out = size;
+	return err;
+}
+
+/* The LSN of the first batch. Where its heads are damaged, the lowest that the index knows. */
 static int find_oldest(struct engine *engine)
 {
 	const struct layer_map *map = atomic_load(&engine->maps.current);
-	uint8_t header[BATCH_HEADER_BYTES];
 	char name[LAYER_NAME_BYTES];
-	struct get_cursor c;
+	uint64_t size = 0;
+	struct layer *first;
+	struct lsn oldest;
 	int fd, err;
 
 	if (atomic_load(&engine->newest) == 0)
 		return 0;
-	layer_name(map->layers[0]->id, name);
+	first = map->layers[0];
+	layer_name(first->id, name);
 	err = io_open(engine->layers_fd, name, O_RDONLY, 0, &fd);
 	if (!err)
-		err = io_read(fd, header, sizeof(header), LAYER_HEADER_BYTES);
+		err = first_batch_end(fd, engine->store.seed, &size);
 	io_close(fd);
-	if (err)
-		return err;
-	c = get_cursor(header, sizeof(header));
-	get_u64(&c);
-	atomic_store(&engine->oldest, map->layers[0]->start.value + get_u32(&c));
-	return 0;
+	oldest = lsn_make(first->start.value + size);
+	if (err == 1 && first->kind == LAYER_SEALED) {
+		guard_take();
+		err = sealed_layer_oldest((struct sealed_layer *)first, &oldest);
+		guard_drop();
+	}
+	/* With a damaged index, too, what can't be read is refused wherever it is. */
+	if (err == -EBADMSG || err == 1) {
+		oldest = lsn_make(first->start.value + 1);
+		err = 0;
+	}
+	if (!err)
+		atomic_store(&engine->oldest, oldest.value);
+	return err;
 }
 
 /* What lies beyond the end is cut before anything is written there. */

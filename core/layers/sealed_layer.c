@@ -373,6 +373,24 @@ static int each_key(struct sealed_layer *layer, struct key low, struct key high,
 	return err;
 }
 
+int sealed_layer_oldest(struct sealed_layer *layer, struct lsn *lsn_out)
+{
+	struct block_cursor cursor = { 0 };
+	struct key nobody = { 0, 0 };
+	struct version version;
+	int err = 0;
+
+	*lsn_out = LSN_HEAD;
+	for (uint32_t i = 0; i < layer->footer.version_count && !err; i++) {
+		err = version_read(layer, &cursor, nobody, i, &version);
+		if (!err && version.lsn.value < lsn_out->value)
+			*lsn_out = version.lsn;
+	}
+	if (!err && lsn_is_head(*lsn_out))
+		err = 1;
+	return err;
+}
+
 struct find_pages {
 	uint64_t first;
 	struct lsn lsn;

@@ -27,6 +27,9 @@ struct layer *sealed_layer_base(struct sealed_layer *layer);
 const struct layer_footer *sealed_layer_footer(const struct sealed_layer *layer);
 uint64_t sealed_layer_file_bytes(const struct sealed_layer *layer);
 
+/* The lowest LSN of any version, from the index: of all of it. 0; 1: there is none; -errno. */
+int sealed_layer_oldest(struct sealed_layer *layer, struct lsn *lsn_out);
+
 /* What layer.h dispatches to. */
 int sealed_layer_find(struct sealed_layer *layer, struct key key, struct lsn lsn,
 		      struct version *version_out);
