@@ -38,8 +38,8 @@ int engine_check_running(struct engine *engine, const struct check_hooks *hooks,
 			 struct engine_check_result *result_out);
 
 /*
- * The manifest as the layer files have it: those whose ends are whole are sealed, the others
- * open, in the order of their ids. What @damaged (may be NULL) still says is taken over.
+ * The manifest as the layer files have it, in the order of their ids: those whose ends are
+ * whole, or known from the layer behind, are sealed, the others open. What @damaged (may be NULL) still says is taken over.
  * 0 and @manifest_out, to be closed; -EUCLEAN: no file tells whose store it is; -errno.
  */
 int engine_survey(int dir_fd, const struct manifest *damaged, struct manifest *manifest_out);

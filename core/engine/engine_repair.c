@@ -242,6 +242,8 @@ static int clear_behind(struct repair *repair, uint64_t layer_id, uint64_t from_
 
 		err = io_write(fd, zeros, size - at < here ? (size_t)(size - at) : here, at);
 	}
+	if (!err && size < LAYER_SIZE_MIN)
+		err = io_reserve(fd, LAYER_SIZE_MIN);
 	if (!err)
 		err = io_sync(fd);
 	io_close(fd);
@@ -358,7 +360,8 @@ static int mend_size(struct repair *repair, uint32_t at)
 		return 1;
 	}
 	if (!err && whole != size) {
-		err = io_truncate(fd, whole);
+		/* Room for a batch, too: in one that has none no change would ever fit. */
+		err = io_reserve(fd, whole < LAYER_SIZE_MIN ? LAYER_SIZE_MIN : whole);
 		if (!err)
 			err = io_sync(fd);
 		if (!err)

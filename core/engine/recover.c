@@ -248,6 +248,11 @@ static int find_oldest(struct engine *engine)
 		oldest = open_first_lsn((const struct open_layer *)map->layers[0]);
 	else
 		err = sealed_layer_first_lsn((struct sealed_layer *)map->layers[0], &oldest);
+	/* With log and index damaged what can't be read is refused where it is met. */
+	if (err == -EBADMSG) {
+		oldest = lsn_make(map->layers[0]->start.value + 1);
+		err = 0;
+	}
 	atomic_store(&engine->oldest, oldest.value);
 	return err;
 }

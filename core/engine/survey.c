@@ -87,6 +87,43 @@ static int learn_layer(void *context, const char *name)
 	return err;
 }
 
+/* The header of @layer_id, if it is whole. */
+static bool header_of(const struct survey *survey, uint64_t layer_id, struct layer_header *header,
+		      uint64_t *file_bytes_out)
+{
+	uint8_t bytes[LAYER_HEADER_BYTES];
+	char name[LAYER_NAME_BYTES];
+	int fd, err;
+
+	layer_name(layer_id, name);
+	err = read_header(survey, name, bytes, file_bytes_out, &fd);
+	io_close(fd);
+	return !err && layer_header_decode(bytes, &survey->manifest->store, header) == 0;
+}
+
+/* A layer without a whole footer that others follow: where it ends the next one says. Its
+ * index is to be made anew, also if it never had one. */
+static void learn_from_next(struct survey *survey)
+{
+	struct manifest *manifest = survey->manifest;
+
+	for (uint32_t i = 0; i + 1 < manifest->layer_count; i++) {
+		struct manifest_layer *layer = &manifest->layers[i];
+		struct layer_header header, next;
+		uint64_t file_bytes, next_bytes;
+
+		if (layer->sealed || !header_of(survey, layer->layer_id, &header, &file_bytes) ||
+		    !header_of(survey, layer[1].layer_id, &next, &next_bytes) ||
+		    next.start.value <= header.start.value)
+			continue;
+		layer->sealed = true;
+		layer->start = header.start;
+		layer->end = next.start;
+		layer->chain_end = next.chain_start;
+		layer->file_bytes = file_bytes;
+	}
+}
+
 int engine_survey(int dir_fd, const struct manifest *damaged, struct manifest *manifest_out)
 {
 	struct survey survey = { .manifest = manifest_out, .layers_fd = -1 };
@@ -112,6 +149,8 @@ int engine_survey(int dir_fd, const struct manifest *damaged, struct manifest *m
 			err = manifest_add(manifest_out, &damaged->layers[i]);
 	if (!err)
 		err = io_list(survey.layers_fd, ".", learn_layer, &survey);
+	if (!err)
+		learn_from_next(&survey);
 	io_close(survey.layers_fd);
 	if (err)
 		manifest_close(manifest_out);

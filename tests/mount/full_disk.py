@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """A full disk: ENOSPC comes to the writer, before a write is acknowledged; reads of head and
-past go on; nothing is lost; once there is space, writes go on without a remount."""
+past go on; nothing is lost; once there is space, writes go on without a remount; and varve check finds nothing."""
 import errno
 import os
 import pathlib
@@ -95,6 +95,9 @@ class FullDisk(harness.ServerCase):
         self.assert_holds(m, "log", written)
         m.remount()
         self.assert_holds(m, "log", written)
+        m.assert_clean()
+        m.umount()
+        m.assert_clean()
 
     def test_on_tmpfs(self):
         self.fill_and_go_on("tmpfs")
@@ -154,6 +157,8 @@ class FullDisk(harness.ServerCase):
         m.mount()
         for name, written in logs.items():
             self.assert_holds(m, name, written, SMALL_RECORD, samples=10)
+        m.umount()
+        m.assert_clean()
 
     def test_names_and_attributes_on_a_full_disk(self):
         disk = self.disk_new("tmpfs")
@@ -181,6 +186,7 @@ class FullDisk(harness.ServerCase):
         os.fsync(fd)
         os.close(fd)
         self.assertEqual(len(m.servers()), 1)
+        m.assert_clean()
 
     def test_mkfs_on_a_full_disk(self):
         disk = self.disk_new("tmpfs")

@@ -150,6 +150,13 @@ class Mount:
         self.umount()
         self.mount()
 
+    def assert_clean(self):
+        """A check of the store, mounted or not, finds nothing."""
+        done = varve("check", self.point if self.servers() else self.store, timeout=600)
+        if done.returncode != 0:
+            raise AssertionError(f"varve check: exit {done.returncode}: {done.stdout[-3000:]}"
+                                 f"{done.stderr[-1000:]}")
+
     def servers(self):
         return processes_of(self.store)
 

@@ -109,7 +109,7 @@ void layer_path(const char *store, unsigned nth, char path_out[PATH_MAX])
 
 void file_flip(const char *path, off_t offset)
 {
-	uint8_t byte;
+	uint8_t byte = 0;
 	int fd = open(path, O_RDWR | O_CLOEXEC);
 
 	must(fd >= 0 && pread(fd, &byte, 1, offset) == 1, "read", path);
