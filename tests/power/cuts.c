@@ -25,7 +25,7 @@ static struct size size_of_run(void)
 		return (struct size){ 6, 50, 1, 6, 0, 300 };
 	if (name && strcmp(name, "long") == 0)
 		return (struct size){ 100, 80, 2, 24, 40, 10000 };
-	return (struct size){ 40, 60, 1, 8, 0, 2000 };
+	return (struct size){ 40, 60, 1, 8, 400, 2000 };
 }
 
 static double seconds(void)

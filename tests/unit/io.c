@@ -104,14 +104,61 @@ static void a_write_cut_short_is_an_error(void **state)
 	io_close(fd);
 }
 
+static int note_name(void *context, const char *name)
+{
+	strcat(strcat(context, name), " ");
+	return strcmp(name, "stop") == 0 ? 7 : 0;
+}
+
+static void a_directory_is_listed_without_its_dots(void **state)
+{
+	struct place *place = *state;
+	char names[100] = "";
+	int fd;
+
+	assert_ok(io_make_dir(place->dir_fd, "dir"));
+	assert_ok(io_make_dir(place->dir_fd, "dir"));
+	assert_ok(io_list(place->dir_fd, "dir", note_name, names));
+	assert_string_equal(names, "");
+	assert_ok(io_open(place->dir_fd, "dir/one", O_WRONLY | O_CREAT, 0600, &fd));
+	io_close(fd);
+	assert_ok(io_list(place->dir_fd, "dir", note_name, names));
+	assert_string_equal(names, "one ");
+	assert_ok(io_open(place->dir_fd, "dir/stop", O_WRONLY | O_CREAT, 0600, &fd));
+	io_close(fd);
+	assert_err(io_list(place->dir_fd, "dir", note_name, names), 7);
+}
+
+static void a_mapping_is_the_file(void **state)
+{
+	int fd = open_file(*state);
+	char found[4];
+	size_t count;
+	void *map;
+
+	assert_ok(io_reserve(fd, 8192));
+	assert_ok(io_map(fd, 8192, true, &map));
+	memcpy((char *)map + 4094, "text", 4);
+	io_unmap_pages((char *)map, 8192);
+	assert_ok(io_read(fd, found, 4, 4094));
+	assert_memory_equal(found, "text", 4);
+	assert_memory_equal((char *)map + 4094, "text", 4);
+	assert_ok(io_read_up_to(fd, found, 4, 8190, &count));
+	assert_int_equal(count, 2);
+	io_unmap(map, 8192);
+	io_close(fd);
+}
+
 static void errors_travel_unchanged(void **state)
 {
 	struct place *place = *state;
 	uint8_t byte = 0, *bytes = &byte;
 	struct iovec piece = { &byte, 1 };
+	char names[100] = "", *path;
 	size_t slurped = 1;
 	uint64_t size = 1;
 	int fd = 77;
+	void *map;
 
 	assert_err(io_open(place->dir_fd, "missing", O_RDONLY, 0, &fd), -ENOENT);
 	assert_int_equal(fd, -1);
@@ -128,6 +175,12 @@ static void errors_travel_unchanged(void **state)
 	assert_err(io_sync_dir(-1), -EBADF);
 	assert_err(io_lock(-1), -EBADF);
 	assert_err(io_lock_test(-1), -EBADF);
+	assert_err(io_list(place->dir_fd, "missing", note_name, names), -ENOENT);
+	assert_err(io_make_dir(place->dir_fd, "missing/dir"), -ENOENT);
+	assert_err(io_resolve("/missing/dir", &path), -ENOENT);
+	assert_null(path);
+	assert_err(io_map(-1, 4096, false, &map), -EBADF);
+	assert_null(map);
 	assert_err(io_publish(place->dir_fd, "missing", "other"), -ENOENT);
 	assert_err(io_slurp(place->dir_fd, "missing", 100, &bytes, &slurped), -ENOENT);
 	assert_null(bytes);
@@ -337,6 +390,8 @@ int main(void)
 		place_test(a_read_past_the_end_is_damage),
 		place_test(many_pieces_arrive_in_order),
 		place_test(a_write_cut_short_is_an_error),
+		place_test(a_directory_is_listed_without_its_dots),
+		place_test(a_mapping_is_the_file),
 		place_test(errors_travel_unchanged),
 		place_test(no_descriptor_is_left_to_a_child_program),
 		place_test(a_file_is_cut_and_grown),
