@@ -160,10 +160,11 @@ static void real_unmap_pages(struct io_disk *disk, void *from, size_t size_bytes
 	(void)madvise(from, size_bytes, MADV_DONTNEED);
 }
 
-static void real_forget(struct io_disk *disk, int fd)
+static void real_advise(struct io_disk *disk, int fd, uint64_t from_bytes, uint64_t size_bytes,
+			int advice)
 {
 	(void)disk;
-	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+	posix_fadvise(fd, (off_t)from_bytes, (off_t)size_bytes, advice);
 }
 
 static int real_resolve(struct io_disk *disk, const char *path, char **absolute_out)
@@ -191,6 +192,6 @@ struct io_disk io_disk_real = {
 	.map = real_map,
 	.unmap = real_unmap,
 	.unmap_pages = real_unmap_pages,
-	.forget = real_forget,
+	.advise = real_advise,
 	.resolve = real_resolve,
 };
