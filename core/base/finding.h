@@ -14,6 +14,7 @@
 #include "key.h"
 #include "lsn.h"
 
+/* The numbers are on disk (FORMAT.md, damaged/known). */
 enum finding_kind {
 	FINDING_MANIFEST,       /* the manifest itself */
 	FINDING_FILE,           /* a file that is missing, not named, of the wrong size, or can't be read */

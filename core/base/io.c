@@ -171,8 +171,14 @@ int io_zero(int fd, uint64_t from_bytes, uint64_t to_bytes)
 
 void io_forget(int fd)
 {
-	if (in_use->forget)
-		in_use->forget(in_use, fd);
+	if (in_use->advise)
+		in_use->advise(in_use, fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
+void io_prefetch(int fd, uint64_t from_bytes, uint64_t size_bytes)
+{
+	if (in_use->advise)
+		in_use->advise(in_use, fd, from_bytes, size_bytes, POSIX_FADV_WILLNEED);
 }
 
 int io_sync(int fd)

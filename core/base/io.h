@@ -44,6 +44,8 @@ int io_zero(int fd, uint64_t from_bytes, uint64_t to_bytes);
 /* Drop what the kernel's cache holds of the file, as far as it is on disk, so that the next
  * read tells what the disk holds. */
 void io_forget(int fd);
+/* Begin to read [@from_bytes, + @size_bytes) into the kernel's cache; doesn't wait. */
+void io_prefetch(int fd, uint64_t from_bytes, uint64_t size_bytes);
 
 int io_sync(int fd);            /* data, and what is needed to read it back */
 int io_sync_dir(int dir_fd);

@@ -179,10 +179,11 @@ static bool real_is_resident(struct io_disk *disk, const void *from, size_t size
 	return true;
 }
 
-static void real_forget(struct io_disk *disk, int fd)
+static void real_advise(struct io_disk *disk, int fd, uint64_t from_bytes, uint64_t size_bytes,
+			int advice)
 {
 	(void)disk;
-	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+	posix_fadvise(fd, (off_t)from_bytes, (off_t)size_bytes, advice);
 }
 
 static int real_resolve(struct io_disk *disk, const char *path, char **absolute_out)
@@ -211,6 +212,6 @@ struct io_disk io_disk_real = {
 	.unmap = real_unmap,
 	.unmap_pages = real_unmap_pages,
 	.is_resident = real_is_resident,
-	.forget = real_forget,
+	.advise = real_advise,
 	.resolve = real_resolve,
 };

@@ -56,8 +56,9 @@ struct io_disk {
 	void (*unmap_pages)(struct io_disk *disk, void *from, size_t size_bytes);
 	/* mincore: is all of this stretch of a mapping in memory? */
 	bool (*is_resident)(struct io_disk *disk, const void *from, size_t size_bytes);
-	/* POSIX_FADV_DONTNEED of the whole file. NULL: this disk has no cache. */
-	void (*forget)(struct io_disk *disk, int fd);
+	/* posix_fadvise. NULL: this disk has no cache. */
+	void (*advise)(struct io_disk *disk, int fd, uint64_t from_bytes, uint64_t size_bytes,
+		       int advice);
 	/* realpath; *absolute_out is freed by the caller. */
 	int (*resolve)(struct io_disk *disk, const char *path, char **absolute_out);
 };

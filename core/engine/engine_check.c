@@ -17,7 +17,6 @@ struct walk {
 	struct engine_check_result *result;
 	struct manifest manifest;
 	int layers_fd;
-	bool forget;
 	struct lsn end;                 /* behind the layers looked at */
 	uint64_t chain;
 	struct lsn durable;
@@ -40,7 +39,7 @@ static int check_sealed(struct walk *walk, const struct manifest_layer *entry)
 		.dir_fd = walk->layers_fd, .store = &walk->manifest.store,
 		.layer_id = entry->layer_id, .sealed = true,
 		.start = entry->start, .end = entry->end, .chain_end = entry->chain_end,
-		.file_bytes = entry->file_bytes, .forget = walk->forget,
+		.file_bytes = entry->file_bytes,
 	};
 	struct layer_check_result found;
 	char text[160];
@@ -73,7 +72,7 @@ static int check_abandoned(struct walk *walk, const struct manifest_layer *entry
 	struct layer_check_target target = {
 		.dir_fd = walk->layers_fd, .store = &walk->manifest.store,
 		.layer_id = entry->layer_id, .start = walk->end, .chain_start = walk->chain,
-		.chain_known = true, .forget = walk->forget,
+		.chain_known = true,
 	};
 	struct layer_check_result found;
 	int err = layer_check(&target, walk->hooks, &found);
@@ -154,6 +153,46 @@ static int learn_manifest(struct walk *walk, int dir_fd)
 	return err;
 }
 
+static int open_layer_file(const struct walk *walk, uint64_t layer_id, int *fd_out)
+{
+	char name[LAYER_NAME_BYTES];
+
+	layer_name(layer_id, name);
+	return io_open(walk->layers_fd, name, O_RDONLY, 0, fd_out);
+}
+
+static void forget_layers(const struct walk *walk)
+{
+	for (uint32_t i = 0; i < walk->manifest.layer_count; i++) {
+		int fd;
+
+		if (open_layer_file(walk, walk->manifest.layers[i].layer_id, &fd) == 0)
+			io_forget(fd);
+		io_close(fd);
+	}
+}
+
+#define PREFETCH_BYTES (1u << 20)
+
+/* The disk stays busy from one layer to the next: the first that is read of layer @at, header,
+ * footer and the front of its log, is on its way before it is needed. */
+static void prefetch_layer(const struct walk *walk, uint32_t at)
+{
+	const struct manifest_layer *entry;
+	int fd;
+
+	if (at >= walk->manifest.layer_count)
+		return;
+	entry = &walk->manifest.layers[at];
+	if (!entry->sealed || entry->file_bytes < LAYER_BLOCK_BYTES)
+		return;
+	if (open_layer_file(walk, entry->layer_id, &fd) == 0) {
+		io_prefetch(fd, 0, PREFETCH_BYTES);
+		io_prefetch(fd, entry->file_bytes - LAYER_BLOCK_BYTES, LAYER_BLOCK_BYTES);
+	}
+	io_close(fd);
+}
+
 static int check_layers(struct walk *walk)
 {
 	const struct manifest *manifest = &walk->manifest;
@@ -161,9 +200,11 @@ static int check_layers(struct walk *walk)
 
 	walk->chain = manifest->store.seed;
 	walk->durable = manifest->durable;
-	for (uint32_t i = 0; i < manifest->layer_count && !err; i++)
+	for (uint32_t i = 0; i < manifest->layer_count && !err; i++) {
+		prefetch_layer(walk, i + 1);
 		if (manifest->layers[i].sealed)
 			err = check_sealed(walk, &manifest->layers[i]);
+	}
 	if (manifest->durable.value > walk->durable.value)
 		walk->durable = manifest->durable;
 	for (uint32_t i = 0; i < manifest->layer_count && !err; i++)
@@ -177,8 +218,7 @@ static int check_layers(struct walk *walk)
 int engine_check(int dir_fd, bool forget, const struct check_hooks *hooks,
 		 struct engine_check_result *result_out)
 {
-	struct walk walk = { .hooks = hooks, .result = result_out, .layers_fd = -1,
-			     .forget = forget };
+	struct walk walk = { .hooks = hooks, .result = result_out, .layers_fd = -1 };
 	int err;
 
 	memset(result_out, 0, sizeof(*result_out));
@@ -190,6 +230,8 @@ int engine_check(int dir_fd, bool forget, const struct check_hooks *hooks,
 		err = io_open(dir_fd, LAYERS_NAME, O_RDONLY | O_DIRECTORY, 0, &walk.layers_fd);
 	if (err == -ENOENT && walk.manifest.layer_count == 0)
 		found_in_manifest(&walk, "the directory 'layers' is missing");
+	if (!err && forget)
+		forget_layers(&walk);
 	if (!err)
 		err = check_layers(&walk);
 	if (!err)

@@ -51,8 +51,6 @@ static int open_file(struct layer_walk *walk)
 		      err == -ENOENT ? "the file is missing" : strerror(-err));
 		return 1;
 	}
-	if (walk->target.forget)
-		io_forget(walk->fd);
 	if (walk->target.sealed && walk->file_bytes != walk->target.file_bytes) {
 		found(walk, FINDING_FILE, walk->target.file_bytes, 0, false,
 		      walk->file_bytes < walk->target.file_bytes

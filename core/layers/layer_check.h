@@ -42,7 +42,6 @@ struct layer_check_target {
 	uint64_t chain_end, file_bytes;
 	/* Of an open one that is written to meanwhile: what is published; 0: nobody writes. */
 	uint64_t tail_bytes;
-	bool forget;                    /* what the kernel's cache holds is dropped and read anew */
 };
 
 struct layer_check_result {

@@ -16,9 +16,10 @@
 
 #define PAGES_AT_ONCE 256u
 #define BLOCKS_BEYOND 64u       /* looked at behind a file's last block */
-/* Of a larger file so many blocks from the front and from the end are looked up: what lies
- * between costs a look-up a block, also where the file is a hole. */
-#define BLOCKS_MAX (UINT64_C(1) << 16)
+/* Of a larger file so many blocks from the front and from the end are looked up: a look-up a
+ * block is a tenth of the whole check otherwise, and has no end where the file is a hole. That
+ * every version is whole and found was looked at layer by layer. */
+#define BLOCKS_MAX (UINT64_C(1) << 14)
 #define TYPE_SHIFT 12
 
 enum inode_flag {
