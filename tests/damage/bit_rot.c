@@ -98,8 +98,10 @@ static void each_flipped_bit_is_detected_or_harmless(void **state)
 
 		must(child >= 0, "cannot fork", "a worker");
 		if (!child) {
-			/* With files of its own. */
-			flip_all(rot_new(), w, every_bit, seed, &tallies[w]);
+			struct rot *own = rot_new();
+
+			flip_all(own, w, every_bit, seed, &tallies[w]);
+			rot_free(own);
 			_exit(0);
 		}
 	}

@@ -8,6 +8,7 @@ import pathlib
 import random as randoms
 import shutil
 import signal
+import socket
 import subprocess
 import time
 
@@ -162,6 +163,88 @@ class Stores(Refused):
             self.assertEqual(varve("umount", point).returncode, 0)
             shutil.rmtree(store)
         print("mkfs killed:", outcomes)
+
+
+class ControlSocket(harness.ServerCase):
+    """Whatever is said to a mount's socket, the mount goes on."""
+
+    def ask(self, m, request, finish=True):
+        """What the daemon answers to @request, bytes as they are."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(20)
+            here = os.open(m.store, os.O_PATH)
+            try:
+                connection.connect(f"/proc/self/fd/{here}/socket")
+            finally:
+                os.close(here)
+            try:
+                connection.sendall(request)
+                if finish:
+                    connection.shutdown(socket.SHUT_WR)
+                answer = b""
+                while piece := connection.recv(65536):
+                    answer += piece
+                return answer
+            except (ConnectionResetError, BrokenPipeError):
+                return b""
+
+    def assert_lives(self, m, server):
+        self.assertEqual(m.servers(), [server])
+        self.assertEqual(harness.read_file(m.head / "a"), b"x")
+        self.assertIn(b'"newest_lsn"', self.ask(m, b'{"op": "info"}\n'))
+
+    def test_bad_requests(self):
+        m = self.mount_new()
+        write_file(m.head / "a", b"x")
+        (server,) = m.servers()
+        for request in (b"", b"\n", b"\0\n", b"[]\n", b"7\n", b"{}\n", b'{"op": 7}\n', b'{"op": null}\n',
+                        b'{"op": "info", "op": "wait"}\n', b'{"op": "no such"}\n', b'{"op": "log"}\n',
+                        b'{"op": "log", "inode": "16"}\n', b'{"op": "log", "inode": -1}\n',
+                        b'{"op": "log", "inode": 1.5}\n', b'{"op": "log", "inode": 99999999999999999999}\n',
+                        b'{"op": "log", "inode": 9223372036854775807}\n', b'{"op": "inf\xff"}\n',
+                        b"[" * 4000 + b"\n", b"x" * 4096, b"x" * 100_000, b'{"op": "info"}'):
+            with self.subTest(request=request[:60]):
+                answer = self.ask(m, request)
+                if answer:
+                    self.assertIn(b'"error"', answer.splitlines()[-1])
+        self.assert_lives(m, server)
+
+    def test_random_requests(self):
+        random = harness.seeded_random()
+        m = self.mount_new()
+        write_file(m.head / "a", b"x")
+        (server,) = m.servers()
+        words = (b'{"op": "info"}', b'{"op": "log", "inode": 16}', b'{"op": "wat"}')
+        for _ in range(harness.by_size(200, 1000, 20_000)):
+            request = bytearray(random.choice(words))
+            for _ in range(random.randrange(4)):
+                at = random.randrange(len(request))
+                request[at:at + random.randrange(3)] = random.randbytes(random.randrange(3))
+                request = request or bytearray(b"{")
+            self.ask(m, bytes(request) + b"\n")
+        self.assert_lives(m, server)
+
+    def test_clients_that_say_nothing(self):
+        """As many as there is room for, and more: they time out, and the mount goes on."""
+        m = self.mount_new()
+        write_file(m.head / "a", b"x")
+        (server,) = m.servers()
+        silent = []
+        for _ in range(40):
+            connection = socket.socket(socket.AF_UNIX)
+            self.addCleanup(connection.close)
+            here = os.open(m.store, os.O_PATH)
+            connection.connect(f"/proc/self/fd/{here}/socket")
+            os.close(here)
+            silent.append(connection)
+        self.assertEqual(harness.read_file(m.head / "a"), b"x")
+        for connection in silent:
+            connection.settimeout(20)
+            try:
+                self.assertIn(b"error", connection.recv(4096))
+            except ConnectionResetError:
+                pass
+        self.assert_lives(m, server)
 
 
 class MountPoints(Refused):
