@@ -67,15 +67,16 @@ static int check_sealed(struct walk *walk, const struct manifest_layer *entry)
 	return err;
 }
 
-static int check_abandoned(struct walk *walk, const struct manifest_layer *entry)
+static int check_abandoned(struct walk *walk, const struct manifest_layer *entry,
+			   const struct check_hooks *hooks)
 {
 	struct layer_check_target target = {
 		.dir_fd = walk->layers_fd, .store = &walk->manifest.store,
 		.layer_id = entry->layer_id, .start = walk->end, .chain_start = walk->chain,
-		.chain_known = true,
+		.chain_known = true, .durable = walk->durable,
 	};
 	struct layer_check_result found;
-	int err = layer_check(&target, walk->hooks, &found);
+	int err = layer_check(&target, hooks, &found);
 
 	if (found.durable.value > walk->durable.value)
 		walk->durable = found.durable;
@@ -91,6 +92,37 @@ static int check_abandoned(struct walk *walk, const struct manifest_layer *entry
 	walk->short_in_payload = found.ends_in_payload;
 	walk->short_key = found.end_key;
 	return err;
+}
+
+static int check_all_abandoned(struct walk *walk, const struct check_hooks *hooks)
+{
+	int err = 0;
+
+	for (uint32_t i = 0; i < walk->manifest.layer_count && !err; i++)
+		if (!walk->manifest.layers[i].sealed)
+			err = check_abandoned(walk, &walk->manifest.layers[i], hooks);
+	return err;
+}
+
+static void ignore_finding(void *context, const struct finding *finding)
+{
+	(void)context;
+	(void)finding;
+}
+
+/* The layers that were open: first what they say of syncs, which tells a torn end from
+ * rot; then what that makes of them. */
+static int check_open_end(struct walk *walk)
+{
+	static const struct check_hooks quiet = { .found = ignore_finding };
+	struct walk before = *walk;
+	struct engine_check_result counts = *walk->result;
+	int err = check_all_abandoned(walk, &quiet);
+
+	before.durable = walk->durable;
+	*walk = before;
+	*walk->result = counts;
+	return err ? err : check_all_abandoned(walk, walk->hooks);
 }
 
 /* An end before what had been synced is damage. */
@@ -207,9 +239,8 @@ static int check_layers(struct walk *walk)
 	}
 	if (manifest->durable.value > walk->durable.value)
 		walk->durable = manifest->durable;
-	for (uint32_t i = 0; i < manifest->layer_count && !err; i++)
-		if (!manifest->layers[i].sealed)
-			err = check_abandoned(walk, &manifest->layers[i]);
+	if (!err)
+		err = check_open_end(walk);
 	if (!err)
 		check_end(walk);
 	return err;

@@ -131,7 +131,7 @@ static int check_layer(struct repair *repair, const struct manifest_layer *entry
 		.layer_id = entry->layer_id, .sealed = entry->sealed,
 		.start = entry->sealed ? entry->start : repair->end,
 		.chain_start = repair->chain, .chain_known = true,
-		.end = entry->end, .chain_end = entry->chain_end, .file_bytes = entry->file_bytes,
+		.durable = repair->durable, .end = entry->end, .chain_end = entry->chain_end, .file_bytes = entry->file_bytes,
 	};
 
 	return layer_check(&target, &quiet, found_out);
@@ -406,14 +406,21 @@ static int mend_open_files(struct repair *repair)
 static int repair_open(struct repair *repair)
 {
 	struct open_layers open;
+	struct lsn end = repair->end;
+	uint64_t chain = repair->chain;
 	int err = mend_open_files(repair);
 
 	if (err)
 		return err;
-
 	if (repair->manifest.durable.value > repair->durable.value)
 		repair->durable = repair->manifest.durable;
 	err = survey_open(repair, &open);
+	/* Once more: what they say of syncs tells a torn end from rot. */
+	if (!err && open.end.value < repair->durable.value) {
+		repair->end = end;
+		repair->chain = chain;
+		err = survey_open(repair, &open);
+	}
 	if (!err && open.end.value < repair->durable.value)
 		err = end_history(repair, &open);
 	return err;

@@ -3,7 +3,8 @@
  *
  * Sealed layers must be exactly what the manifest says. Then come the layers
  * that were open, oldest first: each is read up to its first batch that is not
- * whole. Where a layer ends early, what lies in the next does not follow and is
+ * whole. A payload that is damaged where all had been synced costs its version and no
+ * more: the heads behind it show that the history goes on. Where a layer ends early, what lies in the next does not follow and is
  * dropped, unless anything that survived says it had been synced: that is damage,
  * not the end of the history, and the store is not opened.
  */
@@ -102,32 +103,101 @@ static int take_open_layer(struct recovery *recovery, struct open_layer *layer)
 	return 0;
 }
 
-static int recover_open(struct recovery *recovery, const struct manifest_layer *entry)
+/* The layers that were open, each as far as it can be read; none is in use yet. */
+struct open_layers {
+	struct open_layer **layers;     /* owned until taken */
+	uint32_t count;
+	struct lsn end;                 /* where the history ends with them */
+	uint64_t chain;
+};
+
+static void open_layers_destroy(struct open_layers *open)
+{
+	for (uint32_t i = 0; i < open->count; i++)
+		open_layer_close(open->layers[i]);
+	free(open->layers);
+	*open = (struct open_layers){ NULL, 0, { 0 }, 0 };
+}
+
+/* Read the layers that were open, believing that all up to recovery->durable had been
+ * synced, and learn from them what else had been. 0 or -errno. */
+static int read_open_layers(struct recovery *recovery, struct open_layers *open)
 {
 	struct engine *engine = recovery->engine;
-	struct open_layer_recovery found;
-	struct open_layer *layer;
-	int err;
+	const struct manifest *manifest = &engine->manifest;
+	struct lsn durable = recovery->durable;
+	int err = 0;
 
-	err = open_layer_recover(engine->layers_fd, entry->layer_id, &engine->store, recovery->end,
-				 recovery->chain, !engine->options.read_only, &layer, &found);
-	if (err)
-		return report_layer(recovery, err, entry->layer_id);
-	if (found.durable.value > recovery->durable.value)
-		recovery->durable = found.durable;
-	if (found.started) {
-		err = take_open_layer(recovery, layer);
-	} else if (!engine->spare) {
-		engine->spare = layer;
-	} else {
-		/* Two spares: the second is of no use; it is dropped at the next chance. */
-		open_layer_close(layer);
+	*open = (struct open_layers){ .end = recovery->end, .chain = recovery->chain };
+	open->layers = calloc(manifest->layer_count + 1, sizeof(struct open_layer *));
+	if (!open->layers)
+		return report_set(recovery->report, -ENOMEM, "not enough memory to recover");
+	for (uint32_t i = 0; i < manifest->layer_count && !err; i++) {
+		struct open_layer_recovery found;
+		struct open_layer *layer;
+
+		if (manifest->layers[i].sealed)
+			continue;
+		err = open_layer_recover(engine->layers_fd, manifest->layers[i].layer_id,
+					 &engine->store, open->end, open->chain, durable,
+					 !engine->options.read_only, &layer, &found);
+		if (err)
+			return report_layer(recovery, err, manifest->layers[i].layer_id);
+		open->layers[open->count++] = layer;
+		if (found.durable.value > recovery->durable.value)
+			recovery->durable = found.durable;
+		if (found.started) {
+			open->end = open_layer_end(layer);
+			open->chain = layer->chain;
+		}
 	}
-	if (err) {
-		open_layer_close(layer);
-		return report_layer(recovery, err, entry->layer_id);
+	return err;
+}
+
+static int take_open_layers(struct recovery *recovery, struct open_layers *open)
+{
+	struct engine *engine = recovery->engine;
+	int err = 0;
+
+	for (uint32_t i = 0; i < open->count && !err; i++) {
+		struct open_layer *layer = open->layers[i];
+		uint64_t layer_id = layer->base.id;
+
+		/* Without its header a layer looks unused: until one is found that
+		 * was started, the first is where the history went on. */
+		if (!recovery->short_name[0])
+			layer_name(layer_id, recovery->short_name);
+		if (layer->started) {
+			err = take_open_layer(recovery, layer);
+			if (err)
+				return report_layer(recovery, err, layer_id);
+			open->layers[i] = NULL;
+		} else if (!engine->spare) {
+			engine->spare = layer;
+			open->layers[i] = NULL;
+		}
+		/* A second spare is of no use; it is dropped at the next chance. */
 	}
-	return 0;
+	return err;
+}
+
+static int recover_open(struct recovery *recovery)
+{
+	struct open_layers open;
+	struct lsn believed = recovery->durable;
+	int err = read_open_layers(recovery, &open);
+
+	/* What ends too early may go on behind a payload that rotted, now that it is
+	 * known how far all had been synced. */
+	if (!err && open.end.value < recovery->durable.value &&
+	    believed.value < recovery->durable.value) {
+		open_layers_destroy(&open);
+		err = read_open_layers(recovery, &open);
+	}
+	if (!err)
+		err = take_open_layers(recovery, &open);
+	open_layers_destroy(&open);
+	return err;
 }
 
 static int recover_layers(struct recovery *recovery)
@@ -139,19 +209,12 @@ static int recover_layers(struct recovery *recovery)
 	for (uint32_t i = 0; i < manifest->layer_count && !err; i++)
 		if (manifest->layers[i].sealed)
 			err = recover_sealed(recovery, &manifest->layers[i]);
-	for (uint32_t i = 0; i < manifest->layer_count && !err; i++) {
-		if (manifest->layers[i].sealed)
-			continue;
-		/* Without its header a layer looks unused: until one is found that
-		 * was started, the first is where the history went on. */
-		if (!recovery->short_name[0])
-			layer_name(manifest->layers[i].layer_id, recovery->short_name);
-		err = recover_open(recovery, &manifest->layers[i]);
-	}
+	if (!err && manifest->durable.value > recovery->durable.value)
+		recovery->durable = manifest->durable;
+	if (!err)
+		err = recover_open(recovery);
 	if (err)
 		return err;
-	if (manifest->durable.value > recovery->durable.value)
-		recovery->durable = manifest->durable;
 	if (recovery->end.value < recovery->durable.value)
 		return report_set(recovery->report, -EUCLEAN,
 				  "the history is damaged at LSN %" PRIu64 ", in layer file "

@@ -40,6 +40,8 @@ struct layer_check_target {
 	/* of a sealed one, from the manifest */
 	struct lsn end;
 	uint64_t chain_end, file_bytes;
+	/* Of an open one: all up to here had been synced, so what is damaged is rot. */
+	struct lsn durable;
 	/* Of an open one that is written to meanwhile: what is published; 0: nobody writes. */
 	uint64_t tail_bytes;
 };

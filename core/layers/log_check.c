@@ -271,7 +271,8 @@ static bool payloads_good(struct log_check *check, const struct batch_view *batc
  * or damage depends on what had been synced, which the caller knows. */
 static int walk_abandoned(struct log_check *check)
 {
-	bool whole = true;
+	uint64_t durable = check->target->durable.value;
+	bool whole = true, synced;
 	struct batch_view batch;
 	int err = 0;
 
@@ -284,9 +285,10 @@ static int walk_abandoned(struct log_check *check)
 		if (err || batch_view_chain(&batch, check->chain) != batch.chain)
 			break;
 		note_durable(check, &batch, at);
-		whole = whole && payloads_good(check, &batch, at);
+		synced = lsn_behind(check, at + batch.size_bytes).value <= durable;
+		whole = whole && (synced || payloads_good(check, &batch, at));
 		if (whole) {
-			take_batch(check, &batch, at, true);
+			take_batch(check, &batch, at, !synced);
 			check->result->end = lsn_behind(check, at + batch.size_bytes);
 			check->result->chain_end = batch.chain;
 		}

@@ -432,24 +432,37 @@ int open_layer_each_version(struct open_layer *layer, uint64_t ino, layer_versio
 
 /* ---- recovery ---- */
 
-/* Verify every payload of a batch and index it. 0; 1: a payload is damaged, and
- * nothing was indexed; -EUCLEAN: no lease would have been given for it; -ENOMEM. */
-static int recover_batch(struct open_layer *layer, const struct batch_view *batch, uint64_t at)
+static bool payloads_check(const struct open_layer *layer, const struct batch_view *batch,
+			   struct lsn lsn)
 {
-	struct lsn lsn = lsn_make(layer->base.start.value + at + batch->size_bytes -
-				  LAYER_HEADER_BYTES);
-	struct batch_view check = *batch, take = *batch;
+	struct batch_view view = *batch;
 	struct batch_view_entry entry;
-	uint64_t payload_bytes = 0;
 
-	while (batch_view_next(&check, &entry) == 0) {
+	while (batch_view_next(&view, &entry) == 0) {
 		uint64_t seed = checksum_version_seed(layer->base.store->seed, entry.key, lsn,
 						      entry.form, entry.weight);
 
 		if (checksum(batch->bytes + entry.payload_at, entry.payload_bytes, seed) !=
 		    entry.checksum)
-			return 1;
+			return false;
 	}
+	return true;
+}
+
+/* Verify every payload of a batch and index it. 0; 1: a payload is damaged that may never
+ * have been synced, and nothing was indexed; -EUCLEAN: no lease would have been given for
+ * it; -ENOMEM. */
+static int recover_batch(struct open_layer *layer, const struct batch_view *batch, uint64_t at,
+			 struct lsn durable)
+{
+	struct lsn lsn = lsn_make(layer->base.start.value + at + batch->size_bytes -
+				  LAYER_HEADER_BYTES);
+	struct batch_view take = *batch;
+	struct batch_view_entry entry;
+	uint64_t payload_bytes = 0;
+
+	if (!payloads_check(layer, batch, lsn) && lsn.value > durable.value)
+		return 1;
 	if (batch->entry_count > version_limit(layer) - layer->leased_versions)
 		return -EUCLEAN;
 	if (version_index_prepare(layer->index, batch->entry_count))
@@ -484,9 +497,9 @@ static void note_durable(const struct open_layer *layer, const struct batch_view
 		recovery->durable = lsn_make(start - batch->durable_lag);
 }
 
-/* Index the batches from the first to the one before the first that is damaged;
- * none at all unless @wanted. */
-static int recover_log(struct open_layer *layer, uint64_t chain, bool wanted,
+/* Index the batches from the first to the one before the first that is torn; none at
+ * all unless @wanted. */
+static int recover_log(struct open_layer *layer, uint64_t chain, struct lsn durable, bool wanted,
 		       struct open_layer_recovery *recovery)
 {
 	uint64_t at = LAYER_HEADER_BYTES;
@@ -500,7 +513,7 @@ static int recover_log(struct open_layer *layer, uint64_t chain, bool wanted,
 			break;
 		note_durable(layer, &batch, at, recovery);
 		if (whole) {
-			err = recover_batch(layer, &batch, at);
+			err = recover_batch(layer, &batch, at, durable);
 			if (err < 0)
 				return err;
 			whole = err == 0;
@@ -526,7 +539,8 @@ static bool can_be_sealed(const struct open_layer *layer)
 }
 
 static int recover_started(struct open_layer *layer, const struct layer_header *header,
-			   struct lsn start, uint64_t chain, struct open_layer_recovery *recovery)
+			   struct lsn start, uint64_t chain, struct lsn durable,
+			   struct open_layer_recovery *recovery)
 {
 	int err;
 
@@ -536,19 +550,19 @@ static int recover_started(struct open_layer *layer, const struct layer_header *
 	recovery->started = header->start.value == start.value && header->chain_start == chain;
 	if (!recovery->started) {
 		/* Only what it says of syncs; then it is a spare again. */
-		err = recover_log(layer, header->chain_start, false, recovery);
+		err = recover_log(layer, header->chain_start, durable, false, recovery);
 		layer->base.start = lsn_make(0);
 		return err;
 	}
 	layer->chain_start = layer->chain = chain;
 	layer->started = true;
 	arena_account(&layer->arena, ARENA_FRAMING, LAYER_HEADER_BYTES);
-	err = recover_log(layer, chain, true, recovery);
+	err = recover_log(layer, chain, durable, true, recovery);
 	return !err && !can_be_sealed(layer) ? -EUCLEAN : err;
 }
 
 int open_layer_recover(int dir_fd, uint64_t layer_id, const struct store_identity *store,
-		       struct lsn start, uint64_t chain, bool writable,
+		       struct lsn start, uint64_t chain, struct lsn durable, bool writable,
 		       struct open_layer **layer_out, struct open_layer_recovery *recovery_out)
 {
 	struct open_layer *layer;
@@ -581,7 +595,7 @@ int open_layer_recover(int dir_fd, uint64_t layer_id, const struct store_identit
 	if (err < 0)
 		goto out;
 	if (err == 0)
-		err = recover_started(layer, &header, start, chain, recovery_out);
+		err = recover_started(layer, &header, start, chain, durable, recovery_out);
 	else
 		err = 0;
 	if (err)

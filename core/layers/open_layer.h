@@ -58,14 +58,19 @@ struct open_layer_recovery {
 };
 
 /*
- * Read back a layer that a process left open (to go on in it, if @writable), up to the first batch that is
- * not whole. Nothing on disk changes. A layer that does not begin at @start
- * behind @chain counts as a spare. The history ends at open_layer_end; if that
- * is below recovery_out->durable, what is missing had been synced, and the
- * file is damaged. 0; -EUCLEAN; -EXDEV; -EPROTONOSUPPORT; -ENOENT; -errno.
+ * Read back a layer that a process left open (to go on in it, if @writable), up to
+ * the first batch that is not whole. Nothing on disk changes. A layer that does
+ * not begin at @start behind @chain counts as a spare.
+ *
+ * Up to @durable all is known to have been synced, so a payload that does not check
+ * there is rot, not a torn end: the history goes on behind it, and who reads that
+ * version gets -EBADMSG. The history ends at open_layer_end; if that is below
+ * recovery_out->durable, what is missing had been synced: read it again with that
+ * @durable, and if it ends there then, too, the file is damaged.
+ * 0; -EUCLEAN; -EXDEV; -EPROTONOSUPPORT; -ENOENT; -errno.
  */
 int open_layer_recover(int dir_fd, uint64_t layer_id, const struct store_identity *store,
-		       struct lsn start, uint64_t chain, bool writable,
+		       struct lsn start, uint64_t chain, struct lsn durable, bool writable,
 		       struct open_layer **layer_out, struct open_layer_recovery *recovery_out);
 
 /* Cut what lies beyond the end (of a spare: everything) and make it zeros, durably.

@@ -90,7 +90,7 @@ static void recover(struct test_layer *test, struct open_layer_recovery *recover
 {
 	test_layer_close(test);
 	assert_ok(open_layer_recover(test->dir_fd, 7, &test->store, lsn_make(TEST_LAYER_START),
-				     TEST_LAYER_CHAIN, true, &test->open, recovery));
+				     TEST_LAYER_CHAIN, lsn_make(0), true, &test->open, recovery));
 }
 
 /* Forget the versions beyond @end. */
@@ -213,11 +213,12 @@ static void a_layer_behind_another_history_counts_as_a_spare(void **state)
 	test_layer_append_many(test, 10);
 	test_layer_close(test);
 	assert_ok(open_layer_recover(test->dir_fd, 7, &test->store, lsn_make(TEST_LAYER_START),
-				     TEST_LAYER_CHAIN + 1, false, &test->open, &recovery));
+				     TEST_LAYER_CHAIN + 1, lsn_make(0), false, &test->open, &recovery));
 	assert_false(recovery.started);
 	test_layer_close(test);
 	assert_ok(open_layer_recover(test->dir_fd, 7, &test->store,
-				     lsn_make(TEST_LAYER_START + 1), TEST_LAYER_CHAIN, false,
+				     lsn_make(TEST_LAYER_START + 1), TEST_LAYER_CHAIN,
+				     lsn_make(0), false,
 				     &test->open, &recovery));
 	assert_false(recovery.started);
 }
@@ -232,10 +233,10 @@ static void a_layer_of_another_store_is_refused(void **state)
 	test_layer_close(test);
 	other.id[3] ^= 1;
 	assert_err(open_layer_recover(test->dir_fd, 7, &other, lsn_make(TEST_LAYER_START),
-				      TEST_LAYER_CHAIN, false, &test->open, &recovery), -EXDEV);
+				      TEST_LAYER_CHAIN, lsn_make(0), false, &test->open, &recovery), -EXDEV);
 	assert_null(test->open);
 	assert_err(open_layer_recover(test->dir_fd, 8, &test->store, lsn_make(TEST_LAYER_START),
-				      TEST_LAYER_CHAIN, false, &test->open, &recovery), -ENOENT);
+				      TEST_LAYER_CHAIN, lsn_make(0), false, &test->open, &recovery), -ENOENT);
 }
 
 /* Nothing is lost, but there is no room left for the index that sealing adds. */
@@ -250,7 +251,7 @@ static void a_file_cut_short_behind_its_log_is_refused(void **state)
 	test_layer_close(test);
 	assert_int_equal(truncate(test->path, (off_t)((tail + 4095) / 4096 * 4096)), 0);
 	assert_err(open_layer_recover(test->dir_fd, 7, &test->store, lsn_make(TEST_LAYER_START),
-				      TEST_LAYER_CHAIN, true, &test->open, &recovery), -EUCLEAN);
+				      TEST_LAYER_CHAIN, lsn_make(0), true, &test->open, &recovery), -EUCLEAN);
 }
 
 #define layer_test(test) cmocka_unit_test_setup_teardown(test, setup, teardown)

@@ -403,21 +403,70 @@ static void recovery_can_itself_be_killed(void **state)
 	fixture_free(tail.fixture);
 }
 
-/* What a sync said is durable was on disk: if it is gone, that is damage, not a crash. */
-static void a_hole_in_what_was_synced_is_reported(void **state)
+/* Does record @a lie in a page in which @b lies, too? */
+static bool records_share_a_page(unsigned a, unsigned b)
+{
+	const unsigned page = STORE_PAGE_SIZE_DEFAULT;
+
+	return a * RECORD / page <= ((b + 1) * RECORD - 1) / page &&
+	       b * RECORD / page <= ((a + 1) * RECORD - 1) / page;
+}
+
+/* A sync said that it was on disk, so it is rot and no torn end: it costs that version and
+ * what lies over it, nothing else. */
+static void a_payload_that_rots_where_all_was_synced_costs_its_page(void **state)
 {
 	struct tail tail = tail_new();
 	struct store_options options = { .holder = "a test" };
 	struct report report = { "" };
 	static const uint8_t zeros[RECORD];
+	const unsigned bad = 5;
+	uint8_t bytes[RECORD], pages[5 * STORE_PAGE_SIZE_DEFAULT];
+	struct store *store;
+	unsigned apart = 0;
+	size_t count;
+
+	(void)state;
+	fixture_close(tail.fixture);            /* syncs, and notes how far */
+	struct place place = find_record(tail.fixture->path, bad);
+	file_overwrite(place.path, place.offset, zeros, RECORD);
+	assert_ok(store_open(tail.fixture->path, &options, &report, &store));
+	assert_true(newest(store).value >= tail.lsns[RECORDS - 1].value);
+	for (unsigned i = 0; i < RECORDS; i++) {
+		record_bytes(i, bytes);
+		if (i < bad)
+			assert_bytes(store, tail.ino, tail.lsns[i], i * RECORD, bytes, RECORD);
+		if (records_share_a_page(i, bad))
+			continue;
+		assert_bytes(store, tail.ino, LSN_HEAD, i * RECORD, bytes, RECORD);
+		apart++;
+	}
+	assert_true(apart > 0);
+	assert_err(tree_read(store, tail.ino, tail.lsns[bad], bad * RECORD, bytes, RECORD, &count),
+		   -EBADMSG);
+	/* A page written anew is whole again. */
+	seed_fill(77, pages, sizeof(pages));
+	assert_ok(tree_write(store, tail.ino, 0, pages, sizeof(pages), false));
+	assert_bytes(store, tail.ino, LSN_HEAD, 0, pages, sizeof(pages));
+	assert_ok(store_close(store));
+	fixture_free(tail.fixture);
+}
+
+/* Heads that are gone where all was synced hide what lay behind them: that is damage, not
+ * a crash, and the store does not open. */
+static void a_hole_in_what_was_synced_is_reported(void **state)
+{
+	struct tail tail = tail_new();
+	struct store_options options = { .holder = "a test" };
+	struct report report = { "" };
+	static const uint8_t zeros[RECORD + 32];
 	struct store *store;
 
 	(void)state;
-	fixture_close(tail.fixture);            /* syncs, and marks the store clean */
+	fixture_close(tail.fixture);
 	struct place place = find_record(tail.fixture->path, 5);
-	file_overwrite(place.path, place.offset, zeros, RECORD);
-	int err = store_open(tail.fixture->path, &options, &report, &store);
-	assert_true(err == -EBADMSG || err == -EUCLEAN);
+	file_overwrite(place.path, place.offset - 32, zeros, sizeof(zeros));
+	assert_err(store_open(tail.fixture->path, &options, &report, &store), -EUCLEAN);
 	assert_non_null(strstr(report.text, tail.fixture->path));
 	fixture_free(tail.fixture);
 }
@@ -482,6 +531,7 @@ int main(void)
 		cmocka_unit_test(garbage_beyond_the_tail_is_no_history),
 		cmocka_unit_test(records_of_an_earlier_life_do_not_come_back),
 		cmocka_unit_test(recovery_can_itself_be_killed),
+		cmocka_unit_test(a_payload_that_rots_where_all_was_synced_costs_its_page),
 		cmocka_unit_test(a_hole_in_what_was_synced_is_reported),
 		fixture_test(history_goes_on_where_only_sealed_layers_are_left),
 		fixture_test(history_goes_on_after_each_of_many_kills),
