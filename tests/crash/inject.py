@@ -30,7 +30,7 @@ harness.DEADLINE_S = max(harness.DEADLINE_S, harness.by_size(300, 600, 10000))
 
 # Which calls, from where on: "start" counts from the start of the program, with what
 # recovery does; "attach" once it is mounted, where the start has too many of the kind.
-CALLS = (("pwrite64", "start"), ("pwritev", "start"), ("fdatasync", "start"), ("fsync", "start"),
+CALLS = (("pwritev", "start"), ("fdatasync", "start"), ("fsync", "start"),
          ("fallocate", "start"), ("ftruncate", "start"),
          ("unlinkat", "attach"), ("openat", "attach"), ("mmap", "attach"), ("pread64", "attach"))
 KINDS = ("error=EIO", "error=ENOSPC", "signal=SIGKILL")
@@ -156,7 +156,7 @@ class Inject(harness.ServerCase):
         folder = self.folder_new()
         (folder / "point").mkdir()
         met = 0
-        for call in ("mkdirat", "pwrite64", "fdatasync", "fsync", "fallocate", "renameat"):
+        for call in ("mkdirat", "pwritev", "fdatasync", "fsync", "fallocate", "renameat"):
             for kind in KINDS:
                 for k in range(1, LAST_K + 1):
                     with self.subTest(call=call, kind=kind, k=k):
