@@ -13,7 +13,7 @@
 /* From so many pages on a write is a stream. */
 #define STREAM_PAGES 3u
 /* Once so many whole pages in a row were unlike what they replaced, only one in
- * PROBE_INTERVAL is compared: a look costs a tenth of a write that it doesn't help. */
+ * PROBE_INTERVAL is compared: a look costs time and helps none of such writes. */
 #define UNLIKE_MAX 8u
 #define PROBE_INTERVAL 16u
 /* A patch that takes more of a page than a half is none. */

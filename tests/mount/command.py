@@ -10,7 +10,7 @@ import subprocess
 import time
 
 import harness
-from harness import VARVE, json_of, varve, write_file
+from harness import VARVE, json_of, read_file, varve, write_file
 
 COMMANDS = ("mkfs", "mount", "umount", "info", "log", "help")
 
@@ -253,7 +253,7 @@ class Info(CommandCase):
 
     def test_a_small_write_to_a_page_costs_about_what_it_changes(self):
         """But for the whole page that now and then bounds the chain of patches."""
-        for page_size in (8192, 65536):
+        for page_size in (4096, 8192, 65536):
             m = self.mount_new(mkfs=("--page-size", page_size))
             write_file(m.head / "a", os.urandom(page_size * 4))
             costs, before = [], m.latest()
@@ -266,6 +266,28 @@ class Info(CommandCase):
                   f"mean {sum(costs) / 200:.0f} bytes of history")
             self.assertLess(sorted(costs)[100], 200)
             self.assertLess(sum(cost > 1000 for cost in costs), 10)
+
+    def test_a_whole_page_costs_about_what_changed_in_it(self):
+        m, page_size, count = self.mount_new(), 8192, 200
+        pages = [bytearray(os.urandom(page_size)) for _ in range(count)]
+        with open(m.head / "a", "w+b", buffering=0) as file:
+            for page in pages:
+                file.write(page)
+            before = m.latest()
+            for i in range(10 * count):
+                at = i * 500 % (page_size - 100)
+                pages[i % count][at:at + 100] = os.urandom(100)
+                os.pwrite(file.fileno(), pages[i % count], i % count * page_size)
+            changed = (m.latest() - before) / (10 * count)
+            before = m.latest()
+            for i, page in enumerate(pages):
+                os.pwrite(file.fileno(), page, i * page_size)
+            unchanged = (m.latest() - before) / count
+        print(f"100 bytes changed in a page, which is written whole: {changed:.0f} bytes of history; "
+              f"nothing changed: {unchanged:.0f}")
+        self.assertLess(changed, 400)
+        self.assertLess(unchanged, 150)
+        self.assertEqual(read_file(m.head / "a"), b"".join(pages))
 
     def test_people_and_programs_are_told_the_same(self):
         m = self.mount_new()
