@@ -77,7 +77,7 @@ static int flush_up_to_now(struct engine *engine)
 /*
  * Give those that the last flush let go the time to come again, and no longer than
  * half of what a flush takes: so all go in one flush, not in two that take turns,
- * and sixteen threads get a quarter more syncs (varve-bench sync). A thread that
+ * and sixteen threads get more syncs (varve-bench sync). A thread that
  * is alone never waits. sync_lock is held; released meanwhile.
  */
 static void gather(struct engine *engine)
