@@ -17,7 +17,10 @@ enum key_kind {
 	KEY_FLOOR = 2,          /* index 0: which blocks were cut off, and when */
 	KEY_NAME = 3,           /* index: hash of a name in this directory */
 	KEY_PAGE = 5,           /* index: block number */
+	KEY_TIME = 9,           /* of inode KEY_TIME_INO alone, index 0: when the batch at an LSN was made */
 };
+
+#define KEY_TIME_INO UINT64_C(1)        /* no inode of the tree has it */
 
 #define KEY_INDEX_BITS 56
 #define KEY_INDEX_MAX ((UINT64_C(1) << KEY_INDEX_BITS) - 1)
@@ -26,6 +29,9 @@ struct key {
 	uint64_t ino;
 	uint64_t sub;           /* kind << 56 | index */
 };
+
+/* Above every key there is. */
+#define KEY_END ((struct key){ UINT64_MAX, UINT64_MAX })
 
 static inline struct key key_make(uint64_t ino, enum key_kind kind, uint64_t index)
 {

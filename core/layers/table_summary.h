@@ -1,0 +1,42 @@
+/*
+ * Table summary: what is known of a table layer without opening its file.
+ *
+ * A table layer holds versions in (key, LSN) order. The manifest keeps its summary, and
+ * the map needs no more to find it; the file must have the footer whose checksum
+ * is noted here.
+ */
+#ifndef VARVE_LAYERS_TABLE_SUMMARY_H
+#define VARVE_LAYERS_TABLE_SUMMARY_H
+
+#include <stdint.h>
+
+#include "key.h"
+#include "lsn.h"
+
+enum table_kind {
+	TABLE_DELTA = 1,                /* a key may have several versions */
+	TABLE_IMAGE = 2,                /* each key has one, which stands alone */
+};
+
+/* How blocks are stored. Each block says what it is itself. On disk. */
+enum compression {
+	COMPRESSION_DEFAULT = 0,
+	COMPRESSION_NONE = 1,
+	COMPRESSION_LZ4 = 2,
+	COMPRESSION_ZSTD = 3,
+};
+
+struct table_summary {
+	uint64_t layer_id;
+	enum table_kind kind;
+	struct lsn start, end;          /* the span of its run */
+	struct key first_key, last_key;
+	struct lsn first_lsn, last_lsn; /* of the first version of first_key, of the last of last_key */
+	uint64_t file_bytes;
+	uint64_t key_count, version_count;
+	uint64_t payload_bytes;         /* before compression */
+	uint64_t ino_max;               /* highest inode number among its keys */
+	uint64_t checksum;              /* of its footer */
+};
+
+#endif
