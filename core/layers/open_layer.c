@@ -745,11 +745,7 @@ static void build_filter(struct index_builder *builder, const struct version_ind
 							     line / LAYER_FILTER_LINES_PER_BLOCK) +
 				line % LAYER_FILTER_LINES_PER_BLOCK * LAYER_FILTER_LINE_BYTES;
 
-		for (unsigned probe = 0; probe < LAYER_FILTER_PROBES; probe++) {
-			unsigned bit = layer_filter_bit(hash, probe);
-
-			bits[bit / 8] |= (uint8_t)(1u << bit % 8);
-		}
+		layer_filter_line_set(bits, hash);
 	}
 	for (uint32_t block = footer->filter_block; block < footer->key_block; block++)
 		block_seal(builder, block);

@@ -152,12 +152,7 @@ static int filter_probe(struct sealed_layer *layer, struct key key)
 	if (err)
 		return err;
 	bits = cursor.bytes + line % LAYER_FILTER_LINES_PER_BLOCK * LAYER_FILTER_LINE_BYTES;
-	for (unsigned probe = 0; probe < LAYER_FILTER_PROBES && !err; probe++) {
-		unsigned bit = layer_filter_bit(hash, probe);
-
-		err = !(bits[bit / 8] & 1u << bit % 8);
-	}
-	return err;
+	return layer_filter_line_has(bits, hash) ? 0 : 1;
 }
 
 static struct key key_at(const uint8_t *bytes)
