@@ -91,7 +91,7 @@ int engine_flip(struct engine *engine)
 			       before ? before->chain : engine->chain_recovered);
 	if (err)
 		return err;
-	err = layer_maps_append(&engine->maps, &spare->base);
+	err = layer_maps_add(&engine->maps, &spare->base, spare->base.id, spare->base.start, LSN_HEAD);
 	if (err) {
 		/* Started but never seen: start it again when memory is back. */
 		spare->started = false;

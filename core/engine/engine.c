@@ -40,7 +40,7 @@ int engine_create(int dir_fd, uint32_t page_size_bytes)
 	 * pending at once, a power cut could keep only the manifest's. */
 	if (!err)
 		err = io_sync_dir(dir_fd);
-	return err ? err : manifest_create(dir_fd, page_size_bytes);
+	return err ? err : manifest_create(dir_fd, page_size_bytes, COMPRESSION_DEFAULT);
 }
 
 static struct engine_options options_complete(const struct engine_options *options)
@@ -79,12 +79,14 @@ static void engine_init_locks(struct engine *engine)
 	pthread_condattr_destroy(&monotonic);
 }
 
-static void free_layer(struct layer *layer)
+static int free_layer(void *context, struct layer *layer)
 {
+	(void)context;
 	if (layer->kind == LAYER_OPEN)
 		open_layer_close((struct open_layer *)layer);
 	else
 		sealed_layer_close((struct sealed_layer *)layer);
+	return 0;
 }
 
 /* The background has stopped and no reader is left. */
@@ -92,8 +94,8 @@ static void engine_free(struct engine *engine)
 {
 	struct layer_map *map = atomic_load(&engine->maps.current);
 
-	for (uint32_t i = 0; map && i < map->count; i++)
-		free_layer(map->layers[i]);
+	if (map)
+		layer_map_each(map, free_layer, NULL);
 	guard_barrier();
 	layer_maps_destroy(&engine->maps);
 	open_layer_close(engine->spare);
@@ -245,6 +247,17 @@ static void usage_of_open_layer(const struct open_layer *layer, struct engine_us
 	usage->version_count += version_index_version_count(layer->index);
 }
 
+static int usage_of_layer(void *context, struct layer *layer)
+{
+	struct engine_usage *usage = context;
+
+	if (layer->kind == LAYER_SEALED) {
+		usage->layer_count++;
+		usage->sealed_bytes += sealed_layer_file_bytes((struct sealed_layer *)layer);
+	}
+	return 0;
+}
+
 void engine_usage_get(struct engine *engine, struct engine_usage *usage_out)
 {
 	struct layer_guard guard;
@@ -266,14 +279,7 @@ void engine_usage_get(struct engine *engine, struct engine_usage *usage_out)
 	usage_out->flush_bytes = atomic_load(&engine->flush_bytes);
 	usage_out->freeze_count = atomic_load(&engine->freeze_count);
 	layer_guard_take(&guard, &engine->maps);
-	for (uint32_t i = 0; i < guard.map->count; i++) {
-		struct layer *layer = guard.map->layers[i];
-
-		if (layer->kind != LAYER_SEALED)
-			continue;
-		usage_out->layer_count++;
-		usage_out->sealed_bytes += sealed_layer_file_bytes((struct sealed_layer *)layer);
-	}
+	layer_map_each(guard.map, usage_of_layer, usage_out);
 	layer_guard_drop(&guard);
 	pthread_mutex_lock(&engine->commit_lock);
 	for (uint32_t i = 0; i < engine->frozen_count; i++)

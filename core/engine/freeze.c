@@ -105,19 +105,17 @@ static void free_open_layer(struct guard_garbage *garbage)
 
 static bool is_recorded_as_sealed(struct engine *engine, uint64_t layer_id)
 {
-	const struct manifest_layer *entry;
 	bool sealed;
 
 	pthread_mutex_lock(&engine->manifest_lock);
-	entry = manifest_find(&engine->manifest, layer_id);
-	sealed = entry && entry->sealed;
+	sealed = manifest_kind_of(&engine->manifest, layer_id) == MANIFEST_SEALED;
 	pthread_mutex_unlock(&engine->manifest_lock);
 	return sealed;
 }
 
 static int seal_and_record(struct engine *engine, struct open_layer *layer)
 {
-	struct manifest_layer entry = { .layer_id = layer->base.id, .sealed = true };
+	struct manifest_run entry = { .run_id = layer->base.id };
 	struct layer_footer footer;
 	int err;
 
@@ -161,7 +159,8 @@ static int seal_oldest(struct engine *engine)
 	err = seal_on_disk(engine, layer, &sealed);
 	pthread_mutex_lock(&engine->commit_lock);
 	if (!err)
-		err = layer_maps_replace(&engine->maps, &layer->base, sealed_layer_base(sealed));
+		err = layer_maps_replace(&engine->maps, &layer->base, sealed_layer_base(sealed),
+					 sealed_layer_footer(sealed)->end);
 	if (err)
 		sealed_layer_close(sealed);
 	engine->seal_error = err;

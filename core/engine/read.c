@@ -29,8 +29,12 @@ int engine_find(const struct layer_guard *guard, struct key key, struct lsn lsn,
 	int err = 1;
 
 	version_out->form = 0;
-	for (uint32_t i = layer_map_reach(guard->map, lsn); i-- > 0 && err == 1;)
-		err = layer_find(guard->map->layers[i], key, lsn, version_out);
+	for (uint32_t i = layer_map_reach(guard->map, lsn); i-- > 0 && err == 1;) {
+		struct layer *layer = layer_run_find(guard->map->runs[i], key, lsn);
+
+		if (layer)
+			err = layer_find(layer, key, lsn, version_out);
+	}
 	return err;
 }
 
@@ -42,7 +46,7 @@ int engine_find_pages(const struct layer_guard *guard, uint64_t ino, uint64_t fi
 
 	memset(versions_out, 0, count * sizeof(*versions_out));
 	for (uint32_t i = layer_map_reach(guard->map, lsn); i-- > 0 && found < count && !err;)
-		err = layer_find_pages(guard->map->layers[i], ino, first, count, lsn, versions_out,
+		err = layer_find_pages(guard->map->runs[i]->layer, ino, first, count, lsn, versions_out,
 				       &found);
 	return err;
 }
@@ -218,8 +222,8 @@ int engine_each_name(const struct layer_guard *guard, uint64_t ino, uint64_t fro
 {
 	int err = 0;
 
-	for (uint32_t i = guard->map->count; i-- > 0 && !err;)
-		err = layer_each_name(guard->map->layers[i], ino, from, fn, context);
+	for (uint32_t i = guard->map->run_count; i-- > 0 && !err;)
+		err = layer_each_name(guard->map->runs[i]->layer, ino, from, fn, context);
 	return err;
 }
 
@@ -228,7 +232,7 @@ int engine_each_version(const struct layer_guard *guard, uint64_t ino, layer_ver
 {
 	int err = 0;
 
-	for (uint32_t i = 0; i < guard->map->count && !err; i++)
-		err = layer_each_version(guard->map->layers[i], ino, fn, context);
+	for (uint32_t i = 0; i < guard->map->run_count && !err; i++)
+		err = layer_each_version(guard->map->runs[i]->layer, ino, fn, context);
 	return err;
 }

@@ -50,27 +50,27 @@ static int report_layer(struct recovery *recovery, int err, uint64_t layer_id)
 			  "backup of the store", name, what);
 }
 
-static int recover_sealed(struct recovery *recovery, const struct manifest_layer *entry)
+static int recover_sealed(struct recovery *recovery, const struct manifest_run *entry)
 {
 	struct engine *engine = recovery->engine;
 	const struct layer_footer *footer;
 	struct sealed_layer *layer;
 	int err;
 
-	err = sealed_layer_open(engine->layers_fd, entry->layer_id, &engine->store, engine->cache,
+	err = sealed_layer_open(engine->layers_fd, entry->run_id, &engine->store, engine->cache,
 				&layer);
 	if (err)
-		return report_layer(recovery, err, entry->layer_id);
+		return report_layer(recovery, err, entry->run_id);
 	footer = sealed_layer_footer(layer);
 	if (footer->start.value != recovery->end.value ||
 	    footer->end.value != entry->end.value || footer->chain_start != recovery->chain ||
 	    footer->chain_end != entry->chain_end)
 		err = -EUCLEAN;
 	else
-		err = layer_maps_append(&engine->maps, sealed_layer_base(layer));
+		err = layer_maps_add(&engine->maps, sealed_layer_base(layer), entry->run_id, footer->start, footer->end);
 	if (err) {
 		sealed_layer_close(layer);
-		return report_layer(recovery, err, entry->layer_id);
+		return report_layer(recovery, err, entry->run_id);
 	}
 	recovery->end = footer->end;
 	recovery->chain = footer->chain_end;
@@ -89,7 +89,7 @@ static int take_open_layer(struct recovery *recovery, struct open_layer *layer)
 
 	if (engine->open && engine->frozen_count == FROZEN_MAX)
 		return -EUCLEAN;
-	err = layer_maps_append(&engine->maps, &layer->base);
+	err = layer_maps_add(&engine->maps, &layer->base, layer->base.id, layer->base.start, LSN_HEAD);
 	if (err)
 		return err;
 	if (engine->open)
@@ -129,20 +129,18 @@ static int read_open_layers(struct recovery *recovery, struct open_layers *open)
 	int err = 0;
 
 	*open = (struct open_layers){ .end = recovery->end, .chain = recovery->chain };
-	open->layers = calloc(manifest->layer_count + 1, sizeof(struct open_layer *));
+	open->layers = calloc(manifest->open_count + 1, sizeof(struct open_layer *));
 	if (!open->layers)
 		return report_set(recovery->report, -ENOMEM, "not enough memory to recover");
-	for (uint32_t i = 0; i < manifest->layer_count && !err; i++) {
+	for (uint32_t i = 0; i < manifest->open_count && !err; i++) {
 		struct open_layer_recovery found;
 		struct open_layer *layer;
 
-		if (manifest->layers[i].sealed)
-			continue;
-		err = open_layer_recover(engine->layers_fd, manifest->layers[i].layer_id,
+		err = open_layer_recover(engine->layers_fd, manifest->open_ids[i],
 					 &engine->store, open->end, open->chain, durable,
 					 !engine->options.read_only, &layer, &found);
 		if (err)
-			return report_layer(recovery, err, manifest->layers[i].layer_id);
+			return report_layer(recovery, err, manifest->open_ids[i]);
 		open->layers[open->count++] = layer;
 		if (found.durable.value > recovery->durable.value)
 			recovery->durable = found.durable;
@@ -206,9 +204,8 @@ static int recover_layers(struct recovery *recovery)
 	int err = 0;
 
 	/* Sealed layers lie before open ones: they are sealed oldest first. */
-	for (uint32_t i = 0; i < manifest->layer_count && !err; i++)
-		if (manifest->layers[i].sealed)
-			err = recover_sealed(recovery, &manifest->layers[i]);
+	for (uint32_t i = 0; i < manifest->run_count && !err; i++)
+		err = recover_sealed(recovery, &manifest->runs[i]);
 	if (!err && manifest->durable.value > recovery->durable.value)
 		recovery->durable = manifest->durable;
 	if (!err)
@@ -266,7 +263,7 @@ static int sweep_one(void *context, const char *name)
 	uint64_t layer_id;
 	int verdict;
 
-	if (layer_name_parse(name, &layer_id) || manifest_find(&engine->manifest, layer_id))
+	if (layer_name_parse(name, &layer_id) || manifest_names(&engine->manifest, layer_id))
 		return 0;
 	verdict = judge_unnamed(engine->layers_fd, &engine->store, name);
 	if (verdict < 0)
@@ -307,13 +304,13 @@ static int find_oldest(struct engine *engine)
 
 	if (atomic_load(&engine->newest) == 0)
 		return 0;
-	if (map->layers[0]->kind == LAYER_OPEN)
-		oldest = open_first_lsn((const struct open_layer *)map->layers[0]);
+	if (map->runs[0]->layer->kind == LAYER_OPEN)
+		oldest = open_first_lsn((const struct open_layer *)map->runs[0]->layer);
 	else
-		err = sealed_layer_first_lsn((struct sealed_layer *)map->layers[0], &oldest);
+		err = sealed_layer_first_lsn((struct sealed_layer *)map->runs[0]->layer, &oldest);
 	/* With log and index damaged what can't be read is refused where it is met. */
 	if (err == -EBADMSG) {
-		oldest = lsn_make(map->layers[0]->start.value + 1);
+		oldest = lsn_make(map->runs[0]->layer->start.value + 1);
 		err = 0;
 	}
 	atomic_store(&engine->oldest, oldest.value);
@@ -346,9 +343,7 @@ int engine_recover(struct engine *engine, struct report *report)
 	engine->maps.alone = false;
 	if (err)
 		return err;
-	for (uint32_t i = 0; i < engine->manifest.layer_count; i++)
-		if (engine->manifest.layers[i].layer_id >= engine->next_layer_id)
-			engine->next_layer_id = engine->manifest.layers[i].layer_id + 1;
+	engine->next_layer_id = engine->manifest.id_next;
 	engine->chain_recovered = recovery.chain;
 	atomic_store(&engine->newest, recovery.end.value);
 	atomic_store(&engine->durable, recovery.durable.value);

@@ -529,16 +529,17 @@ static void usage_from_manifest(const struct manifest *manifest, struct store_us
 	usage->format_version = manifest->format_version;
 	usage->newest = usage->durable = manifest->durable;
 	id_to_text(manifest->store.id, usage->id);
-	for (uint32_t i = 0; i < manifest->layer_count; i++) {
-		const struct manifest_layer *layer = &manifest->layers[i];
+	for (uint32_t i = 0; i < manifest->run_count; i++) {
+		const struct manifest_run *run = &manifest->runs[i];
+		const struct table_summary *layers = manifest_run_layers(run);
 
-		if (!layer->sealed)
-			continue;
-		usage->layer_count++;
-		usage->sealed_bytes += layer->file_bytes;
-		if (layer->end.value > usage->newest.value)
-			usage->newest = layer->end;
+		usage->sealed_bytes += run->file_bytes;
+		for (uint32_t j = 0; j < run->layer_count; j++)
+			usage->sealed_bytes += layers[j].file_bytes;
+		if (run->end.value > usage->newest.value)
+			usage->newest = run->end;
 	}
+	usage->layer_count = manifest_layer_count(manifest);
 }
 
 int store_peek(const char *path, struct store_usage *usage_out, struct report *report)
