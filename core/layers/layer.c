@@ -33,6 +33,22 @@ int layer_find(struct layer *layer, struct key key, struct lsn lsn, struct versi
 	}
 }
 
+int layer_find_chain(struct layer *layer, struct key key, struct lsn lsn, struct version *versions,
+		     uint32_t room, uint32_t *count_out)
+{
+	*count_out = 0;
+	switch (layer->kind) {
+	case LAYER_OPEN:
+		*count_out = open_layer_find_chain(as_open(layer), key, lsn, versions, room);
+		return 0;
+	case LAYER_SEALED:
+		return sealed_layer_find_chain(as_sealed(layer), key, lsn, versions, room, count_out);
+	case LAYER_TABLE:
+		break;
+	}
+	return table_layer_find_chain(layer, key, lsn, versions, room, count_out);
+}
+
 static void open_find_pages(struct open_layer *layer, uint64_t ino, uint64_t first,
 			    uint32_t count, struct lsn lsn, struct version *versions,
 			    uint32_t *found)

@@ -61,6 +61,14 @@ static inline uint64_t version_position(const struct version *version)
 int layer_find(struct layer *layer, struct key key, struct lsn lsn, struct version *version_out);
 
 /*
+ * The versions of @key from the newest at or below @lsn downward, one behind the other, up to
+ * one of weight 0 or the oldest that the layer has, at most @room. 0 and *count_out, which
+ * is 0 if it has none; -errno as layer_find.
+ */
+int layer_find_chain(struct layer *layer, struct key key, struct lsn lsn, struct version *versions,
+		     uint32_t room, uint32_t *count_out);
+
+/*
  * layer_find for the @count pages of @ino from block @first on, in one visit:
  * fills those of @versions whose form is still 0 and adds how many to
  * *found. 0 or -errno.

@@ -203,32 +203,78 @@ static void version_make(struct table_layer *layer, const struct block_view *vie
 	};
 }
 
-int table_layer_find(struct layer *base, struct key key, struct lsn lsn,
-		     struct version *version_out)
-{
-	struct table_layer *layer = as_table(base);
-	const struct table_shape *shape;
-	uint32_t number, key_number, newest;
+/* Where the newest version of a key at or below an LSN is. */
+struct place {
 	struct block_view view;
+	uint32_t key_number, number;    /* in the block */
+};
+
+/* 0; 1: the layer has none; -errno. */
+static int find_place(struct table_layer *layer, struct key key, struct lsn lsn,
+		      struct place *place_out)
+{
+	const struct table_shape *shape;
+	struct block_view *view = &place_out->view;
+	uint32_t number;
 	int err = table_layer_shape(layer, &shape);
 
-	memset(version_out, 0, sizeof(*version_out));
 	if (!err)
 		err = filter_probe(layer, shape, key);
 	if (!err)
 		err = find_block(layer, shape, key, lsn, &number);
 	if (!err)
-		err = view_block(layer, number, &view);
+		err = view_block(layer, number, view);
 	if (err)
 		return err;
-	key_number = table_block_lower_bound(&view.block, key);
-	if (key_number == view.block.key_count ||
-	    !key_equal(table_block_key(&view.block, key_number), key))
+	place_out->key_number = table_block_lower_bound(&view->block, key);
+	if (place_out->key_number == view->block.key_count ||
+	    !key_equal(table_block_key(&view->block, place_out->key_number), key))
 		return 1;
-	newest = table_block_newest(&view.block, key_number, lsn);
-	if (newest == UINT32_MAX)
-		return 1;
-	version_make(layer, &view, key, newest, version_out);
+	place_out->number = table_block_newest(&view->block, place_out->key_number, lsn);
+	return place_out->number == UINT32_MAX;
+}
+
+int table_layer_find(struct layer *base, struct key key, struct lsn lsn,
+		     struct version *version_out)
+{
+	struct table_layer *layer = as_table(base);
+	struct place place;
+	int err = find_place(layer, key, lsn, &place);
+
+	if (err)
+		memset(version_out, 0, sizeof(*version_out));
+	else
+		version_make(layer, &place.view, key, place.number, version_out);
+	return err;
+}
+
+/* Its versions lie before one another, from the older to the newer; a chain may have begun in the block before. */
+int table_layer_find_chain(struct layer *base, struct key key, struct lsn lsn,
+			   struct version *versions, uint32_t room, uint32_t *count_out)
+{
+	struct table_layer *layer = as_table(base);
+	uint32_t count = 0;
+	struct place place;
+	int err = 0;
+
+	*count_out = 0;
+	while (count < room && !(err = find_place(layer, key, lsn, &place))) {
+		uint32_t first = table_block_first(&place.view.block, place.key_number);
+
+		for (uint32_t n = place.number + 1; n-- > first && count < room;) {
+			version_make(layer, &place.view, key, n, &versions[count++]);
+			if (!versions[count - 1].weight)
+				goto out;
+		}
+		lsn = lsn_make(versions[count - 1].lsn.value - 1);
+		/* The layer has no older one but if this was the block's first key. */
+		if (place.key_number || !lsn.value)
+			break;
+	}
+	if (err < 0)
+		return err;
+out:
+	*count_out = count;
 	return 0;
 }
 

@@ -27,6 +27,11 @@ void table_header_encode(const struct table_header *header, const struct store_i
 	put_u64(&c, checksum(bytes_out, HEADER_USED_BYTES, store->seed));
 }
 
+bool table_header_is(const uint8_t bytes[8])
+{
+	return memcmp(bytes, header_magic, sizeof(header_magic)) == 0;
+}
+
 int table_header_decode(const uint8_t bytes[TABLE_HEADER_BYTES], const struct store_identity *store,
 			struct table_header *header_out)
 {
@@ -138,7 +143,7 @@ static bool versions_are_possible(const struct table_block *block, struct lsn st
 
 		if (lsn.value <= start.value || lsn.value > end.value ||
 		    table_u32(block->backs, v) > lsn.value ||
-		    block->forms[v] < VERSION_IMAGE || block->forms[v] > VERSION_TOMBSTONE ||
+		    block->forms[v] < VERSION_IMAGE || block->forms[v] > VERSION_LOST ||
 		    block->weights[v] > VERSION_WEIGHT_MAX)
 			return false;
 	}
@@ -325,6 +330,11 @@ void table_footer_encode(struct table_summary *summary, const struct table_shape
 	put_u64(&c, summary->version_count);
 	put_u64(&c, summary->payload_bytes);
 	put_u64(&c, summary->ino_max);
+	put_u64(&c, summary->run_id);
+	put_u32(&c, summary->level);
+	put_u32(&c, summary->number);
+	put_u64(&c, summary->oldest.value);
+	put_u64(&c, summary->ending);
 	put_u64(&c, shape->data_end);
 	put_u32(&c, shape->block_count);
 	put_u32(&c, shape->filter_lines);
@@ -367,7 +377,7 @@ int table_footer_decode(const uint8_t block[LAYER_BLOCK_BYTES], const struct sto
 	const uint8_t *magic = get_bytes(&c, sizeof(footer_magic));
 	struct table_summary s = { .file_bytes = file_bytes };
 	struct table_shape shape, expected;
-	uint64_t kind;
+	uint64_t kind, ending;
 
 	memset(summary_out, 0, sizeof(*summary_out));
 	memset(shape_out, 0, sizeof(*shape_out));
@@ -386,6 +396,12 @@ int table_footer_decode(const uint8_t block[LAYER_BLOCK_BYTES], const struct sto
 	s.version_count = get_u64(&c);
 	s.payload_bytes = get_u64(&c);
 	s.ino_max = get_u64(&c);
+	s.run_id = get_u64(&c);
+	s.level = get_u32(&c);
+	s.number = get_u32(&c);
+	s.oldest = lsn_make(get_u64(&c));
+	ending = get_u64(&c);
+	s.ending = (enum table_ending)(ending & 3);
 	shape.data_end = get_u64(&c);
 	shape.block_count = get_u32(&c);
 	shape.filter_lines = get_u32(&c);
@@ -396,7 +412,8 @@ int table_footer_decode(const uint8_t block[LAYER_BLOCK_BYTES], const struct sto
 	s.checksum = table_u64(block + LAYER_BLOCK_PAYLOAD_BYTES, 0);
 	if (memcmp(magic, footer_magic, sizeof(footer_magic)) != 0 ||
 	    !layer_block_good(block, store, layer_id, shape.footer_block) ||
-	    s.layer_id != layer_id || kind != s.kind || !summary_is_possible(&s) ||
+	    s.layer_id != layer_id || kind != s.kind || ending > TABLE_ENDS_RUN ||
+	    !summary_is_possible(&s) ||
 	    shape.data_end <= TABLE_HEADER_BYTES || shape.block_count == 0 ||
 	    table_shape_make(shape.data_end, shape.block_count, s.key_count, &expected) ||
 	    !shape_equal(&shape, &expected) || table_shape_file_bytes(&shape) != file_bytes)
@@ -414,5 +431,7 @@ bool table_summary_equal(const struct table_summary *a, const struct table_summa
 	       a->last_lsn.value == b->last_lsn.value && a->file_bytes == b->file_bytes &&
 	       a->key_count == b->key_count && a->version_count == b->version_count &&
 	       a->payload_bytes == b->payload_bytes && a->ino_max == b->ino_max &&
+	       a->run_id == b->run_id && a->level == b->level && a->number == b->number &&
+	       a->oldest.value == b->oldest.value && a->ending == b->ending &&
 	       a->checksum == b->checksum;
 }

@@ -37,6 +37,8 @@ int table_layer_verify(struct layer *layer);
  */
 int table_layer_find(struct layer *layer, struct key key, struct lsn lsn,
 		     struct version *version_out);
+int table_layer_find_chain(struct layer *layer, struct key key, struct lsn lsn,
+			   struct version *versions, uint32_t room, uint32_t *count_out);
 int table_layer_find_pages(struct layer *layer, uint64_t ino, uint64_t first, uint32_t count,
 			   struct lsn lsn, struct version *versions, uint32_t *found);
 int table_layer_each_name(struct layer *layer, uint64_t ino, uint64_t from, layer_key_fn *fn,

@@ -144,8 +144,11 @@ int table_writer_open(int dir_fd, uint64_t layer_id, const struct store_identity
 	writer->fd = -1;
 	writer->store = store;
 	writer->options = *options;
-	writer->summary = (struct table_summary){ .layer_id = layer_id, .kind = options->kind,
-						  .start = options->start, .end = options->end };
+	writer->summary = (struct table_summary){
+		.layer_id = layer_id, .run_id = options->run_id, .kind = options->kind,
+		.level = options->level, .number = options->number, .start = options->start,
+		.end = options->end, .oldest = options->oldest,
+	};
 	writer->buffer = malloc(BUFFER_BYTES);
 	writer->plain = malloc(TABLE_BLOCK_MAX);
 	writer->stored = malloc(TABLE_BLOCK_MAX + TABLE_BLOCK_HEADER_BYTES);
@@ -298,7 +301,7 @@ static int check_version(const struct table_writer *writer, struct key key, stru
 	if (order > 0 || (order == 0 && lsn.value <= writer->lsn.value) ||
 	    lsn.value <= writer->options.start.value || lsn.value > writer->options.end.value ||
 	    position > lsn.value || (position && lsn.value - position > UINT32_MAX) ||
-	    form < VERSION_IMAGE || form > VERSION_TOMBSTONE || weight > VERSION_WEIGHT_MAX)
+	    form < VERSION_IMAGE || form > VERSION_LOST || weight > VERSION_WEIGHT_MAX)
 		return -EUCLEAN;
 	return 0;
 }
@@ -464,7 +467,8 @@ static int put_tops(struct table_writer *writer)
 	return err;
 }
 
-int table_writer_finish(struct table_writer *writer, struct table_summary *summary_out)
+int table_writer_finish(struct table_writer *writer, enum table_ending ending,
+			struct table_summary *summary_out)
 {
 	uint8_t footer[LAYER_BLOCK_BYTES];
 	struct table_shape shape;
@@ -472,6 +476,7 @@ int table_writer_finish(struct table_writer *writer, struct table_summary *summa
 
 	assert(writer->summary.version_count && !writer->finished);
 	memset(summary_out, 0, sizeof(*summary_out));
+	writer->summary.ending = ending;
 	err = block_cut(writer);
 	if (!err)
 		err = table_shape_make(file_end(writer), writer->fence_count,

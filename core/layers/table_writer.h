@@ -18,7 +18,10 @@ struct table_writer;
 
 struct table_writer_options {
 	enum table_kind kind;
+	uint64_t run_id;
+	uint32_t level, number;         /* of its run; of the layer in its run, from 0 */
 	struct lsn start, end;          /* the span of its run: every LSN added is within (start, end] */
+	struct lsn oldest;              /* what was needed from here on was kept; 0: all was */
 	enum compression compression;
 };
 
@@ -44,7 +47,8 @@ uint64_t table_writer_count(const struct table_writer *writer);         /* versi
  * was added. The kind becomes TABLE_DELTA if a key turned out to have two versions, or one
  * that does not stand alone. 0 and *summary_out; -ENOMEM; -errno.
  */
-int table_writer_finish(struct table_writer *writer, struct table_summary *summary_out);
+int table_writer_finish(struct table_writer *writer, enum table_ending ending,
+			struct table_summary *summary_out);
 /* Unlinks the file unless it was finished. NULL is ignored. */
 void table_writer_free(struct table_writer *writer);
 
