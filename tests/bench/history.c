@@ -39,8 +39,11 @@ static int updates_measure(struct bench *bench)
 		.cold_reads = bench_size(bench, 5000, 200),
 		.rounds = 3,
 	};
-	int err = update_source_init(&updates, page_count, update_count, bench_random_percent(bench));
+	int err;
 
+	if (!bench_wants(bench, workload.name))
+		return 0;
+	err = update_source_init(&updates, page_count, update_count, bench_random_percent(bench));
 	bench_say(bench, "%s: %llu at random in %u pages, a sync every %u; reads of a page at a random moment",
 		  workload.name, (unsigned long long)update_count, page_count, UPDATES_A_SYNC);
 	if (!err)
@@ -63,9 +66,11 @@ static int rewrite_measure(struct bench *bench)
 		.cold_reads = 4 * file_bytes / HISTORY_WRITE_MAX,
 		.rounds = 1,
 	};
-	int err = rewrite_source_init(&rewrite, file_count, file_bytes, round_count,
-				      bench_random_percent(bench));
+	int err;
 
+	if (!bench_wants(bench, workload.name))
+		return 0;
+	err = rewrite_source_init(&rewrite, file_count, file_bytes, round_count, bench_random_percent(bench));
 	bench_say(bench, "%s: %u of %llu MiB, %u times, a sync after each; reads of a file as of a round",
 		  workload.name, file_count, (unsigned long long)(file_bytes >> 20), round_count);
 	if (!err)

@@ -114,6 +114,16 @@ static double write_longest(const struct history_figures *figures)
 	return latency_us(&figures->writes, 1) / 1e3;
 }
 
+static double write_cpu_us(const struct history_figures *figures)
+{
+	return (double)figures->cpu_ns / 1e3 / (double)figures->write_count;
+}
+
+static double read_cpu_us(const struct history_figures *figures)
+{
+	return (double)figures->hot.cpu_ns / 1e3 / (double)figures->hot.count;
+}
+
 static double sync_mean(const struct history_figures *figures)
 {
 	return (double)figures->syncs.total_ns / 1e6 / (double)figures->syncs.count;
@@ -190,6 +200,7 @@ static const struct growth_figure shown[] = {
 	{ "a write, 99 %", "us", write_99 },
 	{ "a write, 99.9 %", "us", write_999 },
 	{ "a write, longest", "ms", write_longest },
+	{ "processor time of a write", "us", write_cpu_us },
 	{ "a sync, mean", "ms", sync_mean },
 	{ "a sync, 99 %", "ms", sync_99 },
 	{ "written to the disk, as it is", "bytes a byte of history", written_part },
@@ -203,6 +214,7 @@ static const struct growth_figure shown[] = {
 	{ "RssAnon, end of the writes", "MiB", anon_end },
 	{ "RssFile, end of the writes", "MiB", file_end },
 	{ "reads, page cache warm", "thousand reads/s", hot_rate },
+	{ "processor time of a read, page cache warm", "us", read_cpu_us },
 	{ "reads, page cache dropped", "thousand reads/s", cold_rate },
 };
 
@@ -225,7 +237,7 @@ static void figure_report(struct bench *bench, const struct growth_figure *figur
 int history_growth_measure(struct bench *bench, const struct growth_sizes *sizes)
 {
 	struct history_figures *figures = calloc(sizes->count, sizeof(*figures));
-	int err = figures ? 0 : -ENOMEM;
+	int err = figures ? 0 : bench_fail(bench, -ENOMEM, "the figures");
 
 	for (unsigned i = 0; i < sizes->count && !err; i++)
 		err = size_build(bench, sizes->bytes[i], &figures[i]);

@@ -106,6 +106,7 @@ static int sync_take(struct run *run, const struct history_op *op)
 	moment = run->plan->type->moment(run->store);
 	if (op->is_fill) {
 		run->start_moment = moment;
+		run->figures->cpu_ns = clock_of_ns(CLOCK_PROCESS_CPUTIME_ID);
 		machine_io_get(run->plan->dir, &run->io);
 	}
 	run->figures->history_bytes = moment - run->start_moment;
@@ -140,6 +141,7 @@ static int settle(struct run *run)
 	int err = type->rest ? type->rest(run->store) : 0;
 	uint64_t start;
 
+	figures->cpu_ns = clock_of_ns(CLOCK_PROCESS_CPUTIME_ID) - figures->cpu_ns;
 	if (!err)
 		err = dir_disk_bytes(run->plan->dir, &figures->disk_bytes);
 	figures->io_bytes = io_bytes(run);
@@ -196,7 +198,8 @@ static int question_put(struct run *run, const struct history_question *question
 static int reads_do(struct run *run, uint64_t count, uint64_t seed, bool keep, struct history_reads *reads_out)
 {
 	struct history_question *questions = questions_new(run, count, seed);
-	uint64_t keep_step = count / (TRUTH_SAMPLES / 2) + 1, start = clock_ns(), sum = 0;
+	uint64_t keep_step = count / (TRUTH_SAMPLES / 2) + 1, sum = 0;
+	uint64_t start = clock_ns(), cpu_start = clock_of_ns(CLOCK_THREAD_CPUTIME_ID);
 	int err = questions ? 0 : -ENOMEM;
 
 	for (uint64_t i = 0; i < count && !err; i++) {
@@ -206,7 +209,8 @@ static int reads_do(struct run *run, uint64_t count, uint64_t seed, bool keep, s
 			err = history_truth_keep(&run->truth, &questions[i], run->answer,
 						 run->plan->source->read_bytes);
 	}
-	*reads_out = (struct history_reads){ count, clock_ns() - start, sum };
+	*reads_out = (struct history_reads){ count, clock_ns() - start,
+					     clock_of_ns(CLOCK_THREAD_CPUTIME_ID) - cpu_start, sum };
 	free(questions);
 	return err;
 }

@@ -24,7 +24,7 @@ struct history_plan {
 };
 
 struct history_reads {
-	uint64_t count, ns, sum;
+	uint64_t count, ns, cpu_ns, sum;
 };
 
 /* Most, and at the end of the writes. */
@@ -39,6 +39,8 @@ struct history_figures {
 	struct latency writes, syncs;
 	uint64_t disk_bytes, settled_disk_bytes;
 	uint64_t io_bytes, settled_io_bytes;    /* written by the process, up to then */
+	uint64_t cpu_ns;                /* of all threads while it was written, the making of its bytes
+					 * and what the store did behind it included */
 	uint64_t settle_ns;
 	struct history_memory memory_max, memory_end;
 	struct history_reads hot, cold;

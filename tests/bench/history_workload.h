@@ -18,7 +18,7 @@ struct history_workload {
 	unsigned rounds;                /* unless the command line says otherwise */
 };
 
-/* Nothing if it is not wanted. 0; -EBADMSG: stores answered differently; -errno. */
+/* Says what failed. 0; -EBADMSG: stores answered differently; -errno. */
 int history_workload_measure(struct bench *bench, const struct history_workload *workload);
 
 /* Make and empty the directory of a store. 0 or -errno. */
