@@ -92,7 +92,7 @@ static const struct figure compared[] = {
 	{ "disk, as it is afterwards", "MB", LOWER_IS_BETTER, disk_mb },
 	{ "disk, settled", "MB", LOWER_IS_BETTER, settled_disk_mb },
 	{ "reads, page cache warm", NULL, HIGHER_IS_BETTER, hot_rate },
-	{ "processor time of reading, page cache warm", NULL, LOWER_IS_BETTER, read_cpu_us },
+	{ "processor time of a warm read", NULL, LOWER_IS_BETTER, read_cpu_us },
 	{ "reads, page cache dropped", NULL, HIGHER_IS_BETTER, cold_rate },
 };
 
