@@ -11,6 +11,7 @@
 #include "checksum.h"
 #include "codec.h"
 #include "io.h"
+#include "zeros.h"
 
 #define MANIFEST_NEW_NAME "manifest.new"
 #define MANIFEST_LIMIT_BYTES (UINT64_C(1) << 30)
@@ -235,13 +236,6 @@ static int record_decode(struct get_cursor *c, uint64_t chain_before, struct rec
 	return 0;
 }
 
-static bool all_zero(const uint8_t *at, const uint8_t *end)
-{
-	while (at < end && *at == 0)
-		at++;
-	return at == end;
-}
-
 /*
  * A bad record that is the last thing in the file may be torn; nothing relied on
  * it. Its size is believed only if it is that of its type: a flipped bit there
@@ -260,7 +254,7 @@ static bool is_torn_end(const uint8_t *at, const uint8_t *end)
 		return false;
 	if (!size || !type)
 		size = RECORD_BYTES_MAX;
-	return (size_t)(end - at) <= size || all_zero(at + size, end);
+	return (size_t)(end - at) <= size || all_zero(at + size, (size_t)(end - at) - size);
 }
 
 static int records_decode(struct manifest *manifest, const uint8_t *bytes, size_t size_bytes,
@@ -290,7 +284,8 @@ static int records_decode(struct manifest *manifest, const uint8_t *bytes, size_
 		manifest->tail_bytes = (uint64_t)(c.at - bytes);
 		manifest->record_count++;
 	}
-	if (all_zero(bytes + manifest->tail_bytes, bytes + size_bytes))
+	if (manifest->tail_bytes == size_bytes ||
+	    all_zero(bytes + manifest->tail_bytes, size_bytes - manifest->tail_bytes))
 		return 0;
 	manifest->torn = true;
 	if (is_torn_end(bytes + manifest->tail_bytes, bytes + size_bytes))
