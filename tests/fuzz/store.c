@@ -22,7 +22,7 @@ static void note_once(struct image *image)
 
 	if (noted[0])
 		return;
-	require(store_open(image->golden->store, &options, &report, &store) == 0);
+	require(store_open(image->path, &options, &report, &store) == 0);
 	for (size_t i = 0; i < image->golden->count; i++)
 		noted[i] = census_take(store, image->golden->lsns[i]);
 	require(store_close(store) == 0);
@@ -176,7 +176,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
 	image_apply(image, data, size_bytes);
 	image->written = write;
 	for (unsigned turn = 0; turn < 1u + write; turn++) {
-		err = store_open(image->golden->store, &options, &report, &store);
+		err = store_open(image->path, &options, &report, &store);
 		require(!err == !!store);
 		require(!err || report.text[0]);
 		if (err)
