@@ -61,11 +61,20 @@ static void learn_footer(const struct survey *survey, int fd, uint64_t file_byte
 	layer->file_bytes = file_bytes;
 }
 
+/* The header bears another store's id, and that store's checksum: without the checksum it
+ * is this store's id that is damaged. */
+static bool is_of_another_store(const struct survey *survey, const uint8_t *bytes)
+{
+	struct store_identity identity;
+
+	return layer_header_identity(bytes, manifest_seed, &identity) == 0 &&
+	       memcmp(identity.id, survey->manifest->store.id, sizeof(identity.id)) != 0;
+}
+
 static int learn_layer(void *context, const char *name)
 {
 	struct survey *survey = context;
 	struct manifest_layer layer = { 0 };
-	struct layer_header header;
 	uint8_t bytes[LAYER_HEADER_BYTES];
 	uint64_t file_bytes = 0;
 	int fd, err;
@@ -73,18 +82,15 @@ static int learn_layer(void *context, const char *name)
 	if (layer_name_parse(name, &layer.layer_id) || manifest_find(survey->manifest, layer.layer_id))
 		return 0;
 	err = read_header(survey, name, bytes, &file_bytes, &fd);
-	if (!err)
-		err = layer_header_decode(bytes, &survey->manifest->store, &header);
 	/* A file of another store was put there by mistake. */
-	if (err != -EXDEV) {
-		if (fd >= 0)
-			learn_footer(survey, fd, file_bytes, &layer);
-		err = manifest_add(survey->manifest, &layer);
-	} else {
-		err = 0;
+	if (!err && is_of_another_store(survey, bytes)) {
+		io_close(fd);
+		return 0;
 	}
+	if (fd >= 0)
+		learn_footer(survey, fd, file_bytes, &layer);
 	io_close(fd);
-	return err;
+	return manifest_add(survey->manifest, &layer);
 }
 
 /* The header of @layer_id, if it is whole. */
