@@ -76,8 +76,10 @@ int manifest_add(struct manifest *manifest, const struct manifest_layer *layer);
 /* The seed that goes with a store's id. */
 uint64_t manifest_seed(const uint8_t id[16]);
 
-/* Rewrite it, if its end is torn or most of its records are outdated. -errno. */
+/* Rewrite it, if its end is torn or most of its records, 4096 or more, are outdated. -errno. */
 int manifest_tidy(struct manifest *manifest);
+/* For tests, of the whole process: rewrite any of so many records. 0: as usual. */
+void manifest_rewrite_from(uint32_t record_count);
 
 /* Append one record, durable on return. -errno: the record may or may not be
  * there after a crash, and the manifest takes no more (-EROFS). -ENOSPC, -ENOMEM:
