@@ -374,6 +374,11 @@ void image_apply(struct image *image, const uint8_t *data, size_t size_bytes)
 	}
 }
 
+bool image_file_is_unchanged(const struct image_file *file)
+{
+	return !file->resized && memcmp(file->map, file->base, file->used_bytes) == 0;
+}
+
 void image_reset(struct image *image)
 {
 	bool changed = image->written;

@@ -62,6 +62,9 @@ void image_apply(struct image *image, const uint8_t *data, size_t size_bytes);
 /* Put it back. Who used it has closed all. */
 void image_reset(struct image *image);
 
+/* Is it as it was? Then so is what it holds. */
+bool image_file_is_unchanged(const struct image_file *file);
+
 /* The fields of an input. */
 static inline uint8_t image_seal_of(const uint8_t *data, size_t size_bytes)
 {

@@ -86,7 +86,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
 		struct open_layer *layer;
 		int err;
 
-		if (!file->layer_id || file->resized ||
+		if (!file->layer_id || file->resized || (size_bytes && image_file_is_unchanged(file)) ||
 		    layer_header_decode(file->map, &image->store, &header))
 			continue;
 		err = open_layer_recover(layers_fd, file->layer_id, &image->store, header.start,
