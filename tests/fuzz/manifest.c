@@ -26,7 +26,7 @@ static void make_dir_once(void)
 {
 	if (dir_fd >= 0)
 		return;
-	fuzz_own_shm();
+	fuzz_prepare();
 	must(mkdtemp(dir) != NULL, "mkdtemp", dir);
 	dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	must(dir_fd >= 0, "cannot open", dir);
