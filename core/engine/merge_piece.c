@@ -86,12 +86,18 @@ static int begin_layer(struct piece *piece)
 				 piece->job->dry ? 0 : engine_new_id(engine), &engine->store, &options, &piece->writer);
 }
 
+/* A layer that is full ends with its last key; one whose last key goes on and on is split. */
+static uint64_t split_bytes(const struct piece *piece)
+{
+	return piece->limits->layer_bytes + piece->limits->layer_bytes / 4;
+}
+
 static int write_version(void *context, const struct table_entry *entry)
 {
 	struct piece *piece = context;
 	int err = 0;
 
-	if (piece->writer && table_writer_bytes(piece->writer) >= piece->limits->layer_bytes)
+	if (piece->writer && table_writer_bytes(piece->writer) >= split_bytes(piece))
 		err = finish_layer(piece, key_equal(piece->last_key, entry->key)
 						  ? TABLE_SPLITS_KEY
 						  : TABLE_ENDS_KEY);
