@@ -424,9 +424,9 @@ static int measure_history(struct table_bench *table, const char *of, bool merge
 		err = measure(table, "find and view, block in the cache", of, "ns", LOWER_IS_BETTER,
 			      hot_sample, LOOKUP_LIMIT_NS);
 	if (!err)
-		err = layers_open(table, 1);
+		err = layers_open(table, table->history.payload_bytes / 8);
 	if (!err)
-		err = measure(table, "find and view, block to be read", of, "us", LOWER_IS_BETTER,
+		err = measure(table, "find and view, 7 of 8 blocks to be read", of, "us", LOWER_IS_BETTER,
 			      cold_sample, 0);
 	return err ? bench_fail(table->bench, err, "table layers of %s", of) : 0;
 }
@@ -469,7 +469,9 @@ static int measure_churn(struct table_bench *table)
 		return bench_fail(table->bench, err, "churn");
 	snprintf(text, sizeof(text), "memory over a budget of %" PRIu64 " MiB while %u budgets go through, at most",
 		 budget >> 20, CHURN_TIMES);
-	bench_fact(table->bench, text, 100 * (double)most / (double)budget - 100, "%", FACT_AT_MOST, 15);
+	/* What waits for the guards does not shrink with the budget. */
+	bench_fact(table->bench, text, 100 * (double)most / (double)budget - 100, "%",
+		   bench_is_quick(table->bench) ? FACT_NOTE : FACT_AT_MOST, 15);
 	return 0;
 }
 
