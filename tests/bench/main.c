@@ -19,7 +19,7 @@
 
 static const struct bench_subject *const subjects[] = {
 	&append_subject, &lookup_subject, &freeze_subject, &flush_subject, &sync_subject,
-	&open_subject, &check_subject,
+	&open_subject, &check_subject, &map_subject,
 #ifdef BENCH_MOUNT
 	&mount_subject, &checksum_subject,
 #endif
