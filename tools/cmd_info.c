@@ -1,5 +1,4 @@
 /* varve info STORE|PATH [--json] */
-#include <argp.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -10,37 +9,17 @@
 #include "client.h"
 #include "command.h"
 #include "info.h"
+#include "member.h"
 #include "store.h"
-#include "text.h"
-
-struct arguments {
-	const char *path;
-	bool json;
-};
+#include "subject.h"
 
 static error_t info_parse(int key, char *argument, struct argp_state *state)
 {
-	struct arguments *arguments = state->input;
-
-	switch (key) {
-	case 'j':
-		arguments->json = true;
-		return 0;
-	case ARGP_KEY_ARG:
-		if (state->arg_num > 0)
-			argp_error(state, "one store at a time");
-		arguments->path = argument;
-		return 0;
-	case ARGP_KEY_NO_ARGS:
-		argp_error(state, "STORE is missing, or a path in a mount");
-		return 0;
-	default:
-		return ARGP_ERR_UNKNOWN;
-	}
+	return subject_parse(key, argument, state, state->input, SUBJECT_STORE);
 }
 
 static const struct argp_option info_options[] = {
-	{"json", 'j', NULL, 0, "print JSON, with every field", 0},
+	SUBJECT_JSON_OPTION,
 	{0},
 };
 
@@ -109,36 +88,19 @@ static int info_get(const char *path, json_t **info_out)
  * Telling
  */
 
-static uint64_t number(const json_t *info, const char *name)
-{
-	return (uint64_t)json_integer_value(json_object_get(info, name));
-}
-
-static const char *size(const json_t *info, const char *name, char out[TEXT_SIZE_MAX])
-{
-	return text_size(number(info, name), out);
-}
-
-static const char *string(const json_t *info, const char *name)
-{
-	const char *text = json_string_value(json_object_get(info, name));
-
-	return text ? text : "";
-}
-
 static void print_mount(const json_t *info)
 {
-	time_t since = (time_t)number(info, "mounted_at");
+	time_t since = (time_t)member_number(info, "mounted_at");
 	char date[64];
 	struct tm utc;
 
 	if (json_is_true(json_object_get(info, "mounted"))) {
 		strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&since, &utc));
 		printf("mounted at       %s, since %s, by process %" PRIu64 "\n",
-		       string(info, "mountpoint"), date, number(info, "pid"));
+		       member_string(info, "mountpoint"), date, member_number(info, "pid"));
 	} else if (json_object_get(info, "holder")) {
-		printf("held by          process %" PRIu64 ": %s\n", number(info, "pid"),
-		       string(info, "holder"));
+		printf("held by          process %" PRIu64 ": %s\n", member_number(info, "pid"),
+		       member_string(info, "holder"));
 	} else {
 		puts("mounted at       -");
 	}
@@ -151,15 +113,15 @@ static void print_history(const json_t *info)
 
 	if (live)
 		printf("LSNs             %" PRIu64 " to %" PRIu64 ", on disk up to %" PRIu64 "%s\n",
-		       number(info, "oldest_lsn"), number(info, "newest_lsn"),
-		       number(info, "durable_lsn"),
+		       member_number(info, "oldest_lsn"), member_number(info, "newest_lsn"),
+		       member_number(info, "durable_lsn"),
 		       json_is_true(json_object_get(info, "read_only")) ? ", read-only" : "");
 	else
 		printf("LSNs             up to %" PRIu64 ", more if it was not unmounted\n",
-		       number(info, "newest_lsn"));
-	printf("history          %s\n", text_size(number(info, "newest_lsn"), a));
-	printf("sealed layers    %" PRIu64 ", %s\n", number(info, "layer_count"),
-	       size(info, "sealed_bytes", a));
+		       member_number(info, "newest_lsn"));
+	printf("history          %s\n", text_size(member_number(info, "newest_lsn"), a));
+	printf("sealed layers    %" PRIu64 ", %s\n", member_number(info, "layer_count"),
+	       member_size(info, "sealed_bytes", a));
 }
 
 static void print_open_layer(const json_t *info)
@@ -167,13 +129,13 @@ static void print_open_layer(const json_t *info)
 	char a[TEXT_SIZE_MAX], b[TEXT_SIZE_MAX], c[TEXT_SIZE_MAX];
 
 	printf("open layer       %s of %s, %s of it not yet synced, %" PRIu64 " versions\n",
-	       size(info, "arena_used_bytes", a), size(info, "arena_capacity_bytes", b),
-	       size(info, "arena_dirty_bytes", c), number(info, "version_count"));
-	printf("  page images    %s\n", size(info, "arena_image_bytes", a));
-	printf("  page patches   %s\n", size(info, "arena_patch_bytes", a));
-	printf("  attributes     %s\n", size(info, "arena_attr_bytes", a));
-	printf("  names          %s\n", size(info, "arena_name_bytes", a));
-	printf("  framing        %s\n", size(info, "arena_framing_bytes", a));
+	       member_size(info, "arena_used_bytes", a), member_size(info, "arena_capacity_bytes", b),
+	       member_size(info, "arena_dirty_bytes", c), member_number(info, "version_count"));
+	printf("  page images    %s\n", member_size(info, "arena_image_bytes", a));
+	printf("  page patches   %s\n", member_size(info, "arena_patch_bytes", a));
+	printf("  attributes     %s\n", member_size(info, "arena_attr_bytes", a));
+	printf("  names          %s\n", member_size(info, "arena_name_bytes", a));
+	printf("  framing        %s\n", member_size(info, "arena_framing_bytes", a));
 }
 
 static void print_daemon(const json_t *info)
@@ -181,24 +143,24 @@ static void print_daemon(const json_t *info)
 	char a[TEXT_SIZE_MAX], b[TEXT_SIZE_MAX];
 
 	printf("memory           %s index of the open layer, %s index blocks of sealed ones\n",
-	       size(info, "index_bytes", a), size(info, "cache_bytes", b));
+	       member_size(info, "index_bytes", a), member_size(info, "cache_bytes", b));
 	printf("since mounted    %" PRIu64 " changes, %" PRIu64 " syncs, %" PRIu64 " freezes\n",
-	       number(info, "commit_count"), number(info, "sync_count"),
-	       number(info, "freeze_count"));
+	       member_number(info, "commit_count"), member_number(info, "sync_count"),
+	       member_number(info, "freeze_count"));
 	printf("flushed          %s in %" PRIu64 " flushes of %" PRIu64 " ranges\n",
-	       size(info, "flush_bytes", a), number(info, "flush_count"),
-	       number(info, "flush_range_count"));
+	       member_size(info, "flush_bytes", a), member_number(info, "flush_count"),
+	       member_number(info, "flush_range_count"));
 }
 
 static void print_info(const json_t *info)
 {
 	char a[TEXT_SIZE_MAX];
 
-	printf("store            %s\n", string(info, "store"));
-	printf("id               %s\n", string(info, "id"));
+	printf("store            %s\n", member_string(info, "store"));
+	printf("id               %s\n", member_string(info, "id"));
 	print_mount(info);
 	printf("format           version %" PRIu64 ", pages of %s\n",
-	       number(info, "format_version"), size(info, "page_size_bytes", a));
+	       member_number(info, "format_version"), member_size(info, "page_size_bytes", a));
 	print_history(info);
 	if (json_is_true(json_object_get(info, "mounted"))) {
 		print_open_layer(info);
@@ -208,15 +170,15 @@ static void print_info(const json_t *info)
 
 int cmd_info(int argc, char **argv)
 {
-	struct arguments arguments = {0};
+	struct subject subject = {0};
 	json_t *info;
 	int status;
 
-	argp_parse(&info_argp, argc, argv, 0, NULL, &arguments);
-	status = info_get(arguments.path, &info);
+	argp_parse(&info_argp, argc, argv, 0, NULL, &subject);
+	status = info_get(subject.path, &info);
 	if (status)
 		return status;
-	if (arguments.json) {
+	if (subject.json) {
 		json_dumpf(info, stdout, JSON_INDENT(2));
 		putchar('\n');
 	} else {

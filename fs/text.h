@@ -1,8 +1,8 @@
 /*
  * Text: numbers as people write and read them.
  */
-#ifndef VARVE_TOOLS_TEXT_H
-#define VARVE_TOOLS_TEXT_H
+#ifndef VARVE_FS_TEXT_H
+#define VARVE_FS_TEXT_H
 
 #include <stdbool.h>
 #include <stdint.h>
