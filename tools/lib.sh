@@ -7,7 +7,7 @@ top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # What a build needs, tests included, and what it takes to mount. libfuse3's
 # fuse3 holds fusermount3, for users other than root.
 packages_build=(gcc libc6-dev make cmake pkg-config fuse3 libfuse3-dev libxxhash-dev
-	liburcu-dev libjansson-dev libcmocka-dev)
+	liburcu-dev liblz4-dev libzstd-dev libjansson-dev libcmocka-dev)
 # What the checks need besides: the other compiler and its sanitizers' run-time
 # libraries, Python with its sqlite3 module, mkfs for the small full disk, strace to
 # make the daemon's system calls fail.

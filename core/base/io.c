@@ -181,6 +181,12 @@ void io_prefetch(int fd, uint64_t from_bytes, uint64_t size_bytes)
 		in_use->advise(in_use, fd, from_bytes, size_bytes, POSIX_FADV_WILLNEED);
 }
 
+void io_write_back(int fd, uint64_t from_bytes, uint64_t size_bytes)
+{
+	if (in_use->write_back)
+		in_use->write_back(in_use, fd, from_bytes, size_bytes);
+}
+
 int io_sync(int fd)
 {
 	int err;

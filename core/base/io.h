@@ -47,6 +47,10 @@ void io_forget(int fd);
 /* Begin to read [@from_bytes, + @size_bytes) into the kernel's cache; doesn't wait. */
 void io_prefetch(int fd, uint64_t from_bytes, uint64_t size_bytes);
 
+/* Begin to write [@from_bytes, + @size_bytes) to the disk, so that a sync later has less to do;
+ * doesn't wait and promises nothing. */
+void io_write_back(int fd, uint64_t from_bytes, uint64_t size_bytes);
+
 int io_sync(int fd);            /* data, and what is needed to read it back */
 int io_sync_dir(int dir_fd);
 /* Give @from its final name: rename, then sync the directory. Sync the file first. */

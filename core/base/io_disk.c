@@ -186,6 +186,12 @@ static void real_advise(struct io_disk *disk, int fd, uint64_t from_bytes, uint6
 	posix_fadvise(fd, (off_t)from_bytes, (off_t)size_bytes, advice);
 }
 
+static void real_write_back(struct io_disk *disk, int fd, uint64_t from_bytes, uint64_t size_bytes)
+{
+	(void)disk;
+	(void)sync_file_range(fd, (off_t)from_bytes, (off_t)size_bytes, SYNC_FILE_RANGE_WRITE);
+}
+
 static int real_resolve(struct io_disk *disk, const char *path, char **absolute_out)
 {
 	(void)disk;
@@ -213,5 +219,6 @@ struct io_disk io_disk_real = {
 	.unmap_pages = real_unmap_pages,
 	.is_resident = real_is_resident,
 	.advise = real_advise,
+	.write_back = real_write_back,
 	.resolve = real_resolve,
 };

@@ -59,6 +59,8 @@ struct io_disk {
 	/* posix_fadvise. NULL: this disk has no cache. */
 	void (*advise)(struct io_disk *disk, int fd, uint64_t from_bytes, uint64_t size_bytes,
 		       int advice);
+	/* sync_file_range: begin to write what is dirty, and don't wait. NULL: this disk has no cache. */
+	void (*write_back)(struct io_disk *disk, int fd, uint64_t from_bytes, uint64_t size_bytes);
 	/* realpath; *absolute_out is freed by the caller. */
 	int (*resolve)(struct io_disk *disk, const char *path, char **absolute_out);
 };

@@ -1,33 +1,6 @@
 #include "layer_map.h"
 
-#include <assert.h>
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-
-static struct layer_map *map_new(uint32_t count)
-{
-	struct layer_map *map = calloc(1, sizeof(*map) + count * sizeof(map->layers[0]));
-
-	if (map)
-		map->count = count;
-	return map;
-}
-
-int layer_maps_init(struct layer_maps *maps)
-{
-	struct layer_map *map = map_new(0);
-
-	atomic_init(&maps->current, map);
-	maps->alone = false;
-	return map ? 0 : -ENOMEM;
-}
-
-void layer_maps_destroy(struct layer_maps *maps)
-{
-	free(atomic_load(&maps->current));
-	atomic_store(&maps->current, NULL);
-}
+#include "layer_map_internal.h"
 
 void layer_guard_take(struct layer_guard *guard, struct layer_maps *maps)
 {
@@ -41,67 +14,135 @@ void layer_guard_drop(struct layer_guard *guard)
 	guard_drop();
 }
 
-static void map_free(struct guard_garbage *garbage)
-{
-	free((char *)garbage - offsetof(struct layer_map, garbage));
-}
-
-static void maps_publish(struct layer_maps *maps, struct layer_map *next)
-{
-	struct layer_map *map =
-		atomic_exchange_explicit(&maps->current, next, memory_order_acq_rel);
-
-	if (maps->alone)
-		map_free(&map->garbage);
-	else
-		guard_free_later(&map->garbage, map_free);
-}
-
-int layer_maps_append(struct layer_maps *maps, struct layer *layer)
-{
-	struct layer_map *map = atomic_load_explicit(&maps->current, memory_order_relaxed);
-	struct layer_map *next = map_new(map->count + 1);
-
-	if (!next)
-		return -ENOMEM;
-	assert(map->count == 0 ||
-	       map->layers[map->count - 1]->start.value <= layer->start.value);
-	memcpy(next->layers, map->layers, map->count * sizeof(map->layers[0]));
-	next->layers[map->count] = layer;
-	maps_publish(maps, next);
-	return 0;
-}
-
-int layer_maps_replace(struct layer_maps *maps, struct layer *before, struct layer *after)
-{
-	struct layer_map *map = atomic_load_explicit(&maps->current, memory_order_relaxed);
-	struct layer_map *next = map_new(map->count);
-	bool replaced = false;
-
-	if (!next)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < map->count; i++) {
-		bool here = map->layers[i] == before;
-
-		next->layers[i] = here ? after : map->layers[i];
-		replaced |= here;
-	}
-	assert(replaced);
-	maps_publish(maps, next);
-	return 0;
-}
-
 uint32_t layer_map_reach(const struct layer_map *map, struct lsn lsn)
 {
-	uint32_t low = 0, high = map->count;
+	uint32_t low = 0, high = map->run_count;
 
 	while (low < high) {
 		uint32_t middle = low + (high - low) / 2;
 
-		if (map->layers[middle]->start.value < lsn.value)
+		if (map->runs[middle]->start.value < lsn.value)
 			low = middle + 1;
 		else
 			high = middle;
 	}
 	return low;
+}
+
+static bool is_above(const struct layer_bound *bound, struct key key, struct lsn lsn)
+{
+	int order = key_compare(bound->key, key);
+
+	return order > 0 || (order == 0 && bound->lsn.value > lsn.value);
+}
+
+/* How many chunks of @run, from the first, begin at or below (@key, @lsn). */
+static uint32_t chunks_reach(const struct layer_run *run, struct key key, struct lsn lsn)
+{
+	uint32_t low = 0, high = run->chunk_count;
+
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+
+		if (is_above(&run->chunks[middle].first, key, lsn))
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return low;
+}
+
+/* How many layers of @chunk. */
+static uint32_t layers_reach(const struct layer_chunk *chunk, struct key key, struct lsn lsn)
+{
+	uint32_t low = 0, high = chunk->count;
+
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+
+		if (is_above(&chunk->bounds[middle], key, lsn))
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return low;
+}
+
+struct layer *layer_run_find(const struct layer_run *run, struct key key, struct lsn lsn)
+{
+	const struct layer_chunk *chunk;
+	const struct layer_place *place;
+	uint32_t reach;
+
+	if (key_compare(key, run->from) < 0)
+		return NULL;
+	if (!run->level)
+		return run->layer;
+	reach = chunks_reach(run, key, lsn);
+	if (!reach)
+		return NULL;
+	chunk = run->chunks[reach - 1].chunk;
+	/* The chunk begins at or below, so its first layer does. */
+	place = &chunk->places[layers_reach(chunk, key, lsn) - 1];
+	return key_compare(place->last_key, key) < 0 ? NULL : place->layer;
+}
+
+/* Those of one chunk. *done: no layer behind can hold keys up to @high. */
+static int chunk_each(const struct layer_chunk *chunk, struct key low, struct key high, layer_fn *fn,
+		      void *context, bool *done)
+{
+	uint32_t at = 0, end = chunk->count;
+
+	/* Last keys ascend as first keys do. */
+	while (at < end) {
+		uint32_t middle = at + (end - at) / 2;
+
+		if (key_compare(chunk->places[middle].last_key, low) < 0)
+			at = middle + 1;
+		else
+			end = middle;
+	}
+	for (; at < chunk->count; at++) {
+		int result;
+
+		if (key_compare(chunk->bounds[at].key, high) > 0) {
+			*done = true;
+			return 0;
+		}
+		result = fn(context, chunk->places[at].layer);
+		if (result)
+			return result;
+	}
+	return 0;
+}
+
+int layer_run_each(const struct layer_run *run, struct key low, struct key high, layer_fn *fn,
+		   void *context)
+{
+	bool done = false;
+	uint32_t at;
+	int result = 0;
+
+	if (key_compare(low, run->from) < 0)
+		low = run->from;
+	if (key_compare(low, high) > 0)
+		return 0;
+	if (!run->level)
+		return run->layer ? fn(context, run->layer) : 0;
+	/* The last chunk that begins below @low may reach it. */
+	at = chunks_reach(run, low, lsn_make(0));
+	if (at)
+		at--;
+	for (; at < run->chunk_count && !done && !result; at++)
+		result = chunk_each(run->chunks[at].chunk, low, high, fn, context, &done);
+	return result;
+}
+
+int layer_map_each(const struct layer_map *map, layer_fn *fn, void *context)
+{
+	int result = 0;
+
+	for (uint32_t i = 0; i < map->run_count && !result; i++)
+		result = layer_run_each(map->runs[i], (struct key){ 0, 0 }, KEY_END, fn, context);
+	return result;
 }

@@ -91,7 +91,7 @@ int engine_flip(struct engine *engine)
 			       before ? before->chain : engine->chain_recovered);
 	if (err)
 		return err;
-	err = layer_maps_append(&engine->maps, &spare->base);
+	err = layer_maps_add(&engine->maps, &spare->base, spare->base.id, spare->base.start, LSN_HEAD);
 	if (err) {
 		/* Started but never seen: start it again when memory is back. */
 		spare->started = false;
@@ -166,8 +166,8 @@ static int publish(struct engine *engine, struct lease *lease, struct batch_entr
 		return err;
 	}
 	atomic_store_explicit(&engine->newest, lease->lsn.value, memory_order_release);
-	if (!atomic_load_explicit(&engine->oldest, memory_order_relaxed))
-		atomic_store_explicit(&engine->oldest, lease->lsn.value, memory_order_release);
+	if (!atomic_load_explicit(&engine->pins.horizon, memory_order_relaxed))
+		pins_raise(&engine->pins, lease->lsn);
 	if (!engine->open_since_ns)
 		engine->open_since_ns = engine_clock_ns();
 	return 0;
@@ -215,6 +215,7 @@ int engine_commit(struct engine *engine, struct batch_entry *entries, size_t cou
 	*lsn_out = lsn_make(0);
 	if (!size_bytes)
 		return -EFBIG;
+	engine_pace(engine, size_bytes);
 	pthread_mutex_lock(&engine->commit_lock);
 	if (engine->new_life)
 		err = mark_new_life(engine, time_ns);

@@ -32,7 +32,7 @@ void engine_fail(struct engine *engine, int err, const char *what)
 			 what, strerror(-err));
 }
 
-int engine_create(int dir_fd, uint32_t page_size_bytes)
+int engine_create(int dir_fd, uint32_t page_size_bytes, enum compression compression)
 {
 	int err = io_make_dir(dir_fd, LAYERS_NAME);
 
@@ -40,7 +40,7 @@ int engine_create(int dir_fd, uint32_t page_size_bytes)
 	 * pending at once, a power cut could keep only the manifest's. */
 	if (!err)
 		err = io_sync_dir(dir_fd);
-	return err ? err : manifest_create(dir_fd, page_size_bytes);
+	return err ? err : manifest_create(dir_fd, page_size_bytes, compression);
 }
 
 static struct engine_options options_complete(const struct engine_options *options)
@@ -79,12 +79,54 @@ static void engine_init_locks(struct engine *engine)
 	pthread_condattr_destroy(&monotonic);
 }
 
-static void free_layer(struct layer *layer)
+uint64_t engine_new_id(struct engine *engine)
 {
-	if (layer->kind == LAYER_OPEN)
+	return atomic_fetch_add(&engine->next_id, 1);
+}
+
+void engine_free_layer(struct layer *layer)
+{
+	if (!layer)
+		return;
+	switch (layer->kind) {
+	case LAYER_OPEN:
 		open_layer_close((struct open_layer *)layer);
-	else
+		break;
+	case LAYER_SEALED:
 		sealed_layer_close((struct sealed_layer *)layer);
+		break;
+	case LAYER_TABLE:
+		table_layer_free(layer);
+		break;
+	}
+}
+
+static int free_layer(void *context, struct layer *layer)
+{
+	(void)context;
+	engine_free_layer(layer);
+	return 0;
+}
+
+void engine_count_level_0(struct engine *engine)
+{
+	const struct layer_map *map = atomic_load(&engine->maps.current);
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < map->run_count; i++)
+		count += map->runs[i]->level == 0 && run_is_sealed(map->runs[i]);
+	atomic_store(&engine->level_0_count, count);
+}
+
+struct lsn engine_open_start(struct engine *engine)
+{
+	struct lsn start = LSN_HEAD;
+
+	pthread_mutex_lock(&engine->commit_lock);
+	if (engine->open)
+		start = engine->open->base.start;
+	pthread_mutex_unlock(&engine->commit_lock);
+	return start;
 }
 
 /* The background has stopped and no reader is left. */
@@ -92,10 +134,13 @@ static void engine_free(struct engine *engine)
 {
 	struct layer_map *map = atomic_load(&engine->maps.current);
 
-	for (uint32_t i = 0; map && i < map->count; i++)
-		free_layer(map->layers[i]);
+	if (map)
+		layer_map_each(map, free_layer, NULL);
 	guard_barrier();
 	layer_maps_destroy(&engine->maps);
+	layer_files_free(engine->files);
+	compactor_destroy(&engine->compactor);
+	pins_destroy(&engine->pins);
 	open_layer_close(engine->spare);
 	block_cache_free(engine->cache);
 	manifest_close(&engine->manifest);
@@ -120,11 +165,14 @@ static int start_background(struct engine *engine)
 	if (!err)
 		err = -pthread_create(&engine->background, NULL, background_main, engine);
 	engine->background_runs = engine->spare_maker_runs && !err;
+	if (!err && !engine->options.no_compaction)
+		err = compactor_start(engine);
 	return err;
 }
 
 static void stop_background(struct engine *engine)
 {
+	compactor_stop(engine);
 	pthread_mutex_lock(&engine->commit_lock);
 	engine->stopping = true;
 	pthread_cond_signal(&engine->work);
@@ -149,9 +197,12 @@ int engine_open(int dir_fd, const struct engine_options *options, struct report 
 	engine->layers_fd = -1;
 	engine->manifest.fd = -1;
 	engine->options = options_complete(options);
-	engine->next_layer_id = 1;
+	atomic_init(&engine->next_id, 1);
 	engine->hole = UINT64_MAX;
 	engine_init_locks(engine);
+	pins_init(&engine->pins);
+	compactor_init(&engine->compactor);
+	engine_pace_learn(engine);
 	err = manifest_open(&engine->manifest, dir_fd, !options->read_only, report);
 	if (err)
 		goto out;
@@ -163,6 +214,8 @@ int engine_open(int dir_fd, const struct engine_options *options, struct report 
 		goto out;
 	}
 	err = block_cache_create(engine->options.cache_size_bytes, &engine->cache);
+	if (!err)
+		err = layer_files_create(engine->layers_fd, TABLE_FILES_OPEN, &engine->files);
 	if (!err)
 		err = layer_maps_init(&engine->maps);
 	guard_prepare();
@@ -220,11 +273,6 @@ struct lsn engine_newest(const struct engine *engine)
 	return lsn_make(atomic_load_explicit(&engine->newest, memory_order_acquire));
 }
 
-struct lsn engine_oldest(const struct engine *engine)
-{
-	return lsn_make(atomic_load_explicit(&engine->oldest, memory_order_acquire));
-}
-
 uint64_t engine_ino_next(const struct engine *engine)
 {
 	return atomic_load_explicit(&engine->ino_next, memory_order_relaxed);
@@ -243,6 +291,63 @@ static void usage_of_open_layer(const struct open_layer *layer, struct engine_us
 		usage->arena_held_bytes[i] += atomic_load(&layer->arena.held_bytes[i]);
 	usage->index_bytes += version_index_memory_bytes(layer->index);
 	usage->version_count += version_index_version_count(layer->index);
+}
+
+uint32_t engine_run_limit(const struct engine *engine, struct lsn newest)
+{
+	const struct plan_options options = {
+		.fanin_0 = engine->options.fanin_0,
+		.fanin = engine->options.fanin,
+		.layer_bytes = engine->options.layer_size_bytes,
+	};
+	uint32_t fanin = options.fanin ? options.fanin : PLAN_FANIN;
+	uint32_t levels = plan_level_of(newest.value, &options);
+
+	/* Level 0; of each level above those that wait to be merged and the one that comes out; and
+	 * those that are not merged lest they expire too late (compaction_plan.h). */
+	return PACE_MAX + FROZEN_MAX + 1 + levels * (fanin + 1) + (PLAN_WINDOW_DIVISOR + 1) * fanin;
+}
+
+static int usage_of_layer(void *context, struct layer *layer)
+{
+	struct engine_usage *usage = context;
+
+	if (layer->kind == LAYER_SEALED) {
+		usage->layer_count++;
+		usage->sealed_bytes += sealed_layer_file_bytes((struct sealed_layer *)layer);
+	} else if (layer->kind == LAYER_TABLE) {
+		usage->table_count++;
+		usage->table_bytes += table_layer_summary(layer)->file_bytes;
+	}
+	return 0;
+}
+
+static int count_pin(void *context, struct lsn lsn, uint32_t count)
+{
+	(void)lsn;
+	(void)count;
+	++*(uint32_t *)context;
+	return 0;
+}
+
+static void usage_of_compaction(struct engine *engine, struct engine_usage *usage)
+{
+	struct compactor *compactor = &engine->compactor;
+
+	usage->level_0_count = atomic_load(&engine->level_0_count);
+	usage->run_limit = engine_run_limit(engine, usage->newest);
+	usage->merge_count = atomic_load(&compactor->merge_count);
+	usage->merge_read_bytes = atomic_load(&compactor->read_bytes);
+	usage->merge_written_bytes = atomic_load(&compactor->written_bytes);
+	usage->gc_dropped_bytes = atomic_load(&compactor->dropped_bytes);
+	usage->gc_dropped_versions = atomic_load(&compactor->dropped_versions);
+	usage->piece_count = atomic_load(&compactor->piece_count);
+	usage->paced_ns = atomic_load(&engine->pace_slept_ns);
+	pthread_mutex_lock(&compactor->lock);
+	usage->compaction_error = compactor->error;
+	pthread_mutex_unlock(&compactor->lock);
+	engine_window_get(engine, &usage->window);
+	pins_each(&engine->pins, count_pin, &usage->pin_count);
 }
 
 void engine_usage_get(struct engine *engine, struct engine_usage *usage_out)
@@ -266,15 +371,10 @@ void engine_usage_get(struct engine *engine, struct engine_usage *usage_out)
 	usage_out->flush_bytes = atomic_load(&engine->flush_bytes);
 	usage_out->freeze_count = atomic_load(&engine->freeze_count);
 	layer_guard_take(&guard, &engine->maps);
-	for (uint32_t i = 0; i < guard.map->count; i++) {
-		struct layer *layer = guard.map->layers[i];
-
-		if (layer->kind != LAYER_SEALED)
-			continue;
-		usage_out->layer_count++;
-		usage_out->sealed_bytes += sealed_layer_file_bytes((struct sealed_layer *)layer);
-	}
+	usage_out->run_count = guard.map->run_count;
+	layer_map_each(guard.map, usage_of_layer, usage_out);
 	layer_guard_drop(&guard);
+	usage_of_compaction(engine, usage_out);
 	pthread_mutex_lock(&engine->commit_lock);
 	for (uint32_t i = 0; i < engine->frozen_count; i++)
 		usage_of_open_layer(engine->frozen[i], usage_out);

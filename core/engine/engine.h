@@ -25,15 +25,37 @@
 
 struct engine;
 
+/*
+ * What the engine asks about inodes when it drops history: it knows keys, not what they mean. A hook
+ * that is NULL: everything is seen.
+ */
+struct retention_hooks {
+	void *context;
+	/*
+	 * Is anything of inode @ino seen at @at? With @for_good: or at any LSN above it, or by an open
+	 * descriptor at the head. 1 and *view_out, closed by close; 0: nothing is; -errno: it can't be
+	 * told, so all is kept.
+	 */
+	int (*open)(void *context, const struct layer_guard *guard, uint64_t ino, struct lsn at,
+		    bool for_good, void **view_out);
+	/* Is the version at @lsn of page @block, the newest one there, seen? */
+	bool (*sees_page)(void *context, void *view, uint64_t block, struct lsn lsn);
+	void (*close)(void *context, void *view);
+	size_t attr_bytes;              /* of a value of KEY_ATTR; 0: a page's */
+};
+
 struct engine_options {
 	bool read_only;
 	uint64_t layer_size_bytes;      /* of a new open layer's file; rounded to 4096, kept in limits */
 	uint64_t freeze_age_ns;         /* an open layer that holds something freezes at this age */
 	uint64_t cache_size_bytes;
+	uint32_t fanin_0, fanin;        /* tests: compaction_plan.h; 0: as there */
+	bool no_compaction;             /* tests, and a look at a store: no thread merges */
+	struct retention_hooks retention;
 };
 
 /* Make an empty engine in the empty directory @dir_fd; durable. -EEXIST; -errno. */
-int engine_create(int dir_fd, uint32_t page_size_bytes);
+int engine_create(int dir_fd, uint32_t page_size_bytes, enum compression compression);
 
 /* Recover and start. @dir_fd stays the caller's and must outlive the engine.
  * 0; -errno as store_open's, with @report. */
@@ -66,6 +88,52 @@ int engine_sync(struct engine *engine, struct lsn *lsn_out);
 
 /* Freeze the open layer, if it holds anything, and wait until it is sealed. 0; -EROFS; -errno. */
 int engine_freeze(struct engine *engine);
+
+/* ---- how long history is kept ---- */
+
+/* What is beyond either limit goes; 0: no limit. Kept in the store. */
+struct engine_window {
+	uint64_t time_ns;
+	uint64_t bytes;
+};
+
+/* 0; -EROFS; -ENOSPC; -errno. */
+int engine_window_set(struct engine *engine, const struct engine_window *window);
+void engine_window_get(struct engine *engine, struct engine_window *window_out);
+
+/* Keep @lsn readable, and what it needs, until engine_unpin. 0; -ENOENT: it is gone already, or not
+ * there yet; -ENOMEM. */
+int engine_pin(struct engine *engine, struct lsn lsn);
+void engine_unpin(struct engine *engine, struct lsn lsn);
+
+/* Each pin, ascending; stops at the first result that is not 0 and returns it. @fn takes no pin. */
+typedef int engine_pin_fn(void *context, struct lsn lsn, uint32_t count);
+int engine_each_pin(struct engine *engine, engine_pin_fn *fn, void *context);
+
+/* Can @lsn be read? To be asked under a guard: then it can for as long as the guard lasts. */
+bool engine_is_kept(struct engine *engine, struct lsn lsn);
+
+/* ---- compaction ---- */
+
+#define ENGINE_GC_PINS_MAX 256u
+
+/* What a garbage collection did, or would do. */
+struct engine_gc {
+	uint64_t dropped_versions, dropped_bytes;       /* their payloads */
+	uint64_t bytes_before;          /* of the runs it went through, on disk */
+	uint64_t written_bytes;         /* of what took their place */
+	uint32_t pin_count;             /* the pins that something is kept for, and no other */
+	struct engine_gc_pin {
+		struct lsn lsn;
+		uint64_t bytes;
+	} pins[ENGINE_GC_PINS_MAX];
+};
+
+/* Freeze, and merge all there is into one run. Waits. 0; -EROFS; -ENOSPC; -EBADMSG: a layer can't be
+ * read; -errno. */
+int engine_compact(struct engine *engine);
+/* Drop what nobody needs: merge all that begins below the horizon. @dry: count only. Waits. As above. */
+int engine_gc(struct engine *engine, bool dry, struct engine_gc *gc_out);
 
 /* ---- reading: under a guard ---- */
 
@@ -123,6 +191,16 @@ struct engine_usage {
 	uint64_t index_bytes, cache_bytes, version_count;
 	uint64_t commit_count, sync_count, flush_count, flush_range_count, flush_bytes;
 	uint64_t freeze_count;
+	/* compaction */
+	uint32_t run_count, level_0_count;              /* a read visits at most run_count layers */
+	uint32_t run_limit;                             /* ... and never more than this */
+	uint32_t merge_count;                           /* under way */
+	int compaction_error;                           /* of its last attempt; 0: none */
+	uint64_t table_count, table_bytes;
+	uint64_t merge_read_bytes, merge_written_bytes, gc_dropped_bytes, gc_dropped_versions;
+	uint64_t piece_count, paced_ns;                 /* pieces of merges; time writers were slowed */
+	struct engine_window window;
+	uint32_t pin_count;
 };
 
 void engine_usage_get(struct engine *engine, struct engine_usage *usage_out);

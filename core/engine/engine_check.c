@@ -33,11 +33,11 @@ static void found_in_manifest(struct walk *walk, const char *text)
 	check_found(walk->hooks, &finding, "%s", text);
 }
 
-static int check_sealed(struct walk *walk, const struct manifest_layer *entry)
+static int check_sealed(struct walk *walk, const struct manifest_run *entry)
 {
 	struct layer_check_target target = {
 		.dir_fd = walk->layers_fd, .store = &walk->manifest.store,
-		.layer_id = entry->layer_id, .sealed = true,
+		.layer_id = entry->run_id, .sealed = true,
 		.start = entry->start, .end = entry->end, .chain_end = entry->chain_end,
 		.file_bytes = entry->file_bytes,
 	};
@@ -47,7 +47,7 @@ static int check_sealed(struct walk *walk, const struct manifest_layer *entry)
 
 	if (entry->start.value != walk->end.value) {
 		snprintf(text, sizeof(text), "layer %" PRIu64 " begins at LSN %" PRIu64
-			 ", the one before ends at %" PRIu64, entry->layer_id, entry->start.value,
+			 ", the one before ends at %" PRIu64, entry->run_id, entry->start.value,
 			 walk->end.value);
 		found_in_manifest(walk, text);
 	} else {
@@ -67,12 +67,11 @@ static int check_sealed(struct walk *walk, const struct manifest_layer *entry)
 	return err;
 }
 
-static int check_abandoned(struct walk *walk, const struct manifest_layer *entry,
-			   const struct check_hooks *hooks)
+static int check_abandoned(struct walk *walk, uint64_t layer_id, const struct check_hooks *hooks)
 {
 	struct layer_check_target target = {
 		.dir_fd = walk->layers_fd, .store = &walk->manifest.store,
-		.layer_id = entry->layer_id, .start = walk->end, .chain_start = walk->chain,
+		.layer_id = layer_id, .start = walk->end, .chain_start = walk->chain,
 		.chain_known = true, .durable = walk->durable,
 	};
 	struct layer_check_result found;
@@ -81,14 +80,14 @@ static int check_abandoned(struct walk *walk, const struct manifest_layer *entry
 	if (found.durable.value > walk->durable.value)
 		walk->durable = found.durable;
 	if (!walk->short_id)
-		walk->short_id = entry->layer_id;
+		walk->short_id = layer_id;
 	if (!found.started)
 		return err;
 	walk->result->layer_count++;
 	walk->result->version_count += found.version_count;
 	walk->end = found.end;
 	walk->chain = found.chain_end;
-	walk->short_id = entry->layer_id;
+	walk->short_id = layer_id;
 	walk->short_in_payload = found.ends_in_payload;
 	walk->short_key = found.end_key;
 	return err;
@@ -98,9 +97,8 @@ static int check_all_abandoned(struct walk *walk, const struct check_hooks *hook
 {
 	int err = 0;
 
-	for (uint32_t i = 0; i < walk->manifest.layer_count && !err; i++)
-		if (!walk->manifest.layers[i].sealed)
-			err = check_abandoned(walk, &walk->manifest.layers[i], hooks);
+	for (uint32_t i = 0; i < walk->manifest.open_count && !err; i++)
+		err = check_abandoned(walk, walk->manifest.open_ids[i], hooks);
 	return err;
 }
 
@@ -155,7 +153,7 @@ static int check_unnamed(void *context, const char *name)
 	struct finding finding = { .kind = FINDING_FILE };
 	uint64_t layer_id;
 
-	if (layer_name_parse(name, &layer_id) || manifest_find(&walk->manifest, layer_id) ||
+	if (layer_name_parse(name, &layer_id) || manifest_names(&walk->manifest, layer_id) ||
 	    judge_unnamed(walk->layers_fd, &walk->manifest.store, name) >= 0)
 		return 0;
 	snprintf(finding.file, sizeof(finding.file), LAYERS_NAME "/%s", name);
@@ -193,15 +191,21 @@ static int open_layer_file(const struct walk *walk, uint64_t layer_id, int *fd_o
 	return io_open(walk->layers_fd, name, O_RDONLY, 0, fd_out);
 }
 
+static void forget_layer(const struct walk *walk, uint64_t layer_id)
+{
+	int fd;
+
+	if (open_layer_file(walk, layer_id, &fd) == 0)
+		io_forget(fd);
+	io_close(fd);
+}
+
 static void forget_layers(const struct walk *walk)
 {
-	for (uint32_t i = 0; i < walk->manifest.layer_count; i++) {
-		int fd;
-
-		if (open_layer_file(walk, walk->manifest.layers[i].layer_id, &fd) == 0)
-			io_forget(fd);
-		io_close(fd);
-	}
+	for (uint32_t i = 0; i < walk->manifest.run_count; i++)
+		forget_layer(walk, walk->manifest.runs[i].run_id);
+	for (uint32_t i = 0; i < walk->manifest.open_count; i++)
+		forget_layer(walk, walk->manifest.open_ids[i]);
 }
 
 #define PREFETCH_BYTES (1u << 20)
@@ -210,15 +214,15 @@ static void forget_layers(const struct walk *walk)
  * footer and the front of its log, is on its way before it is needed. */
 static void prefetch_layer(const struct walk *walk, uint32_t at)
 {
-	const struct manifest_layer *entry;
+	const struct manifest_run *entry;
 	int fd;
 
-	if (at >= walk->manifest.layer_count)
+	if (at >= walk->manifest.run_count)
 		return;
-	entry = &walk->manifest.layers[at];
-	if (!entry->sealed || entry->file_bytes < LAYER_BLOCK_BYTES)
+	entry = &walk->manifest.runs[at];
+	if (entry->file_bytes < LAYER_BLOCK_BYTES)
 		return;
-	if (open_layer_file(walk, entry->layer_id, &fd) == 0) {
+	if (open_layer_file(walk, entry->run_id, &fd) == 0) {
 		io_prefetch(fd, 0, PREFETCH_BYTES);
 		io_prefetch(fd, entry->file_bytes - LAYER_BLOCK_BYTES, LAYER_BLOCK_BYTES);
 	}
@@ -232,10 +236,9 @@ static int check_layers(struct walk *walk)
 
 	walk->chain = manifest->store.seed;
 	walk->durable = manifest->durable;
-	for (uint32_t i = 0; i < manifest->layer_count && !err; i++) {
+	for (uint32_t i = 0; i < manifest->run_count && !err; i++) {
 		prefetch_layer(walk, i + 1);
-		if (manifest->layers[i].sealed)
-			err = check_sealed(walk, &manifest->layers[i]);
+		err = check_sealed(walk, &manifest->runs[i]);
 	}
 	if (manifest->durable.value > walk->durable.value)
 		walk->durable = manifest->durable;
@@ -259,7 +262,7 @@ int engine_check(int dir_fd, bool forget, const struct check_hooks *hooks,
 		return 0;               /* told; and nothing tells what else there is */
 	if (!err)
 		err = io_open(dir_fd, LAYERS_NAME, O_RDONLY | O_DIRECTORY, 0, &walk.layers_fd);
-	if (err == -ENOENT && walk.manifest.layer_count == 0)
+	if (err == -ENOENT && walk.manifest.run_count + walk.manifest.open_count == 0)
 		found_in_manifest(&walk, "the directory 'layers' is missing");
 	if (!err && forget)
 		forget_layers(&walk);
@@ -282,10 +285,10 @@ static int snapshot_take(struct engine *engine, struct layer_check_target **targ
 	struct layer_check_target *targets;
 
 	engine_guard_take(engine, &guard);
-	*count_out = guard.map->count;
-	*targets_out = targets = calloc(guard.map->count + 1, sizeof(*targets));
-	for (uint32_t i = 0; targets && i < guard.map->count; i++) {
-		struct layer *layer = guard.map->layers[i];
+	*count_out = guard.map->run_count;
+	*targets_out = targets = calloc(guard.map->run_count + 1, sizeof(*targets));
+	for (uint32_t i = 0; targets && i < guard.map->run_count; i++) {
+		struct layer *layer = guard.map->runs[i]->layer;
 		struct layer_check_target *target = &targets[i];
 
 		target->dir_fd = engine->layers_fd;
@@ -327,11 +330,11 @@ static int check_named(struct walk *walk, const struct layer_check_target *targe
 	}
 	for (uint32_t i = 0; i < count; i++) {
 		const struct layer_check_target *target = &targets[i];
-		const struct manifest_layer *entry = manifest_find(&walk->manifest, target->layer_id);
+		const struct manifest_run *entry = manifest_find(&walk->manifest, target->layer_id);
 
-		if (!entry)
+		if (!manifest_names(&walk->manifest, target->layer_id))
 			found_in_manifest(walk, "a layer in use is not named");
-		else if (target->sealed && (!entry->sealed || entry->end.value != target->end.value ||
+		else if (target->sealed && (!entry || entry->end.value != target->end.value ||
 					    entry->chain_end != target->chain_end))
 			found_in_manifest(walk, "a sealed layer is not named as it is");
 	}

@@ -14,13 +14,20 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "compact.h"
 #include "engine.h"
+#include "layer_files.h"
 #include "manifest.h"
 #include "open_layer.h"
+#include "pins.h"
 #include "sealed_layer.h"
+#include "table_layer.h"
 
 #define LAYERS_NAME "layers"    /* the directory of their files */
 #define FROZEN_MAX 8u           /* frozen layers that wait for sealing before writers must */
+#define TABLE_FILES_OPEN 256u   /* table layers whose files are open */
+#define PACE_FREE 24u           /* runs of level 0 that cost writers nothing */
+#define PACE_MAX 48u            /* ... at which they wait */
 
 struct engine {
 	/* constant after engine_open */
@@ -28,13 +35,14 @@ struct engine {
 	struct store_identity store;
 	struct engine_options options;
 	struct block_cache *cache;
+	struct layer_files *files;
 	pthread_t background, spare_maker;
 	bool background_runs, spare_maker_runs;
 
 	struct layer_maps maps;         /* published by the background, and by whoever flips, under commit_lock */
 	_Atomic uint64_t newest;        /* stored under commit_lock, release */
 	_Atomic uint64_t durable;       /* stored by the one that flushes, release */
-	_Atomic uint64_t oldest;        /* stored under commit_lock */
+	struct pins pins;               /* its own lock, a leaf; the horizon is the oldest LSN */
 	_Atomic uint64_t ino_next;
 	_Atomic int failed;             /* errno that made the engine read-only; 0: none */
 	_Atomic uint64_t commit_count, sync_count, flush_count, flush_bytes, freeze_count;
@@ -49,7 +57,13 @@ struct engine {
 
 	pthread_mutex_t manifest_lock;
 	struct manifest manifest;       /* after engine_open: manifest_lock */
-	uint64_t next_layer_id;         /* after engine_open: used by the maker of spares alone */
+	_Atomic uint64_t next_id;       /* of layers and runs */
+	_Atomic uint64_t window_ns, window_bytes;       /* stored under manifest_lock */
+
+	struct compactor compactor;     /* its own lock; compact.h */
+	_Atomic bool compactor_stops;
+	_Atomic uint32_t level_0_count; /* sealed layers of level 0; stored under commit_lock */
+	_Atomic uint64_t pace_cost_ns, pace_debt_ns, pace_slept_ns;
 
 	pthread_mutex_t commit_lock;
 	pthread_cond_t turn;            /* a batch was published, or a spare came or can't come */
@@ -77,6 +91,32 @@ struct engine {
 void engine_fail(struct engine *engine, int err, const char *what);
 
 int64_t engine_clock_ns(void);          /* CLOCK_MONOTONIC */
+uint64_t engine_new_id(struct engine *engine);  /* of a layer or a run; never given twice */
+/* Free a layer that no reader sees. NULL is ignored. */
+void engine_free_layer(struct layer *layer);
+/* Count the runs of level 0 of the current map anew. commit_lock is held. */
+void engine_count_level_0(struct engine *engine);
+/* Where the open layer begins; LSN_HEAD: there is none. */
+struct lsn engine_open_start(struct engine *engine);
+
+/* Is it on disk, and its to be merged? */
+static inline bool run_is_sealed(const struct layer_run *run)
+{
+	return run->level || (run->layer && run->layer->kind == LAYER_SEALED);
+}
+
+/* How many layers a read visits at most, however long the history up to @newest came to be. */
+uint32_t engine_run_limit(const struct engine *engine, struct lsn newest);
+
+/* compact.c */
+void engine_gc_pin(struct engine_gc *gc, struct lsn lsn, uint64_t bytes);
+/* Is compaction on its way, so that waiting for it makes sense? */
+bool engine_can_compact(struct engine *engine);
+
+/* pace.c */
+/* Make a writer of @bytes pay for compaction that fell behind. No lock is held. */
+void engine_pace(struct engine *engine, size_t bytes);
+void engine_pace_learn(struct engine *engine);
 
 /* commit.c */
 /* Put the spare in the place of the open layer, which becomes frozen. commit_lock is

@@ -123,21 +123,31 @@ static void ignore_finding(void *context, const struct finding *finding)
 
 static const struct check_hooks quiet = { .found = ignore_finding };
 
-static int check_layer(struct repair *repair, const struct manifest_layer *entry,
-		       struct layer_check_result *found_out)
+static int check_sealed(struct repair *repair, const struct manifest_run *entry,
+			struct layer_check_result *found_out)
 {
 	struct layer_check_target target = {
 		.dir_fd = repair->layers_fd, .store = &repair->manifest.store,
-		.layer_id = entry->layer_id, .sealed = entry->sealed,
-		.start = entry->sealed ? entry->start : repair->end,
-		.chain_start = repair->chain, .chain_known = true,
-		.durable = repair->durable, .end = entry->end, .chain_end = entry->chain_end, .file_bytes = entry->file_bytes,
+		.layer_id = entry->run_id, .sealed = true, .start = entry->start,
+		.chain_start = repair->chain, .chain_known = true, .durable = repair->durable,
+		.end = entry->end, .chain_end = entry->chain_end, .file_bytes = entry->file_bytes,
 	};
 
 	return layer_check(&target, &quiet, found_out);
 }
 
-static int rebuild(struct repair *repair, struct manifest_layer *entry)
+static int check_open(struct repair *repair, uint64_t layer_id, struct layer_check_result *found_out)
+{
+	struct layer_check_target target = {
+		.dir_fd = repair->layers_fd, .store = &repair->manifest.store, .layer_id = layer_id,
+		.start = repair->end, .chain_start = repair->chain, .chain_known = true,
+		.durable = repair->durable,
+	};
+
+	return layer_check(&target, &quiet, found_out);
+}
+
+static int rebuild(struct repair *repair, struct manifest_run *entry)
 {
 	struct layer_footer footer = { .start = entry->start, .end = entry->end,
 				       .chain_start = repair->chain, .chain_end = entry->chain_end };
@@ -145,9 +155,9 @@ static int rebuild(struct repair *repair, struct manifest_layer *entry)
 	uint64_t file_bytes;
 	int err;
 
-	layer_name(entry->layer_id, name);
+	layer_name(entry->run_id, name);
 	snprintf(new_name, sizeof(new_name), "%s.new", name);
-	err = open_layer_rebuild(repair->layers_fd, entry->layer_id, &repair->manifest.store, &footer,
+	err = open_layer_rebuild(repair->layers_fd, entry->run_id, &repair->manifest.store, &footer,
 				 new_name, &file_bytes);
 	if (err == -EIO || err == -EUCLEAN)
 		return 1;
@@ -166,7 +176,7 @@ static int rebuild(struct repair *repair, struct manifest_layer *entry)
 	return err;
 }
 
-static int repair_sealed(struct repair *repair, struct manifest_layer *entry)
+static int repair_sealed(struct repair *repair, struct manifest_run *entry)
 {
 	struct layer_check_result found;
 	int err;
@@ -176,7 +186,7 @@ static int repair_sealed(struct repair *repair, struct manifest_layer *entry)
 		repair->broken = true;
 		return 0;
 	}
-	err = check_layer(repair, entry, &found);
+	err = check_sealed(repair, entry, &found);
 	if (!err && (found.header_bad || found.index_bad) && !found.log_lost && !found.missing)
 		err = rebuild(repair, entry);
 	else if (!err && (found.missing || ((found.header_bad || found.index_bad) && found.log_lost)))
@@ -191,7 +201,7 @@ static int repair_sealed(struct repair *repair, struct manifest_layer *entry)
 /* ---- the end of the history ---- */
 
 struct open_layers {
-	uint32_t first_short;           /* in the manifest: where the history ends; layer_count: nowhere */
+	uint32_t first_short;           /* of the open ones: where the history ends; open_count: nowhere */
 	struct lsn end;                 /* there */
 	uint64_t tail_bytes;            /* and in its file */
 };
@@ -200,17 +210,14 @@ static int survey_open(struct repair *repair, struct open_layers *open)
 {
 	int err = 0;
 
-	*open = (struct open_layers){ repair->manifest.layer_count, { 0 }, 0 };
-	for (uint32_t i = 0; i < repair->manifest.layer_count && !err; i++) {
+	*open = (struct open_layers){ repair->manifest.open_count, { 0 }, 0 };
+	for (uint32_t i = 0; i < repair->manifest.open_count && !err; i++) {
 		struct layer_check_result found;
-		struct manifest_layer *entry = &repair->manifest.layers[i];
 
-		if (entry->sealed)
-			continue;
-		err = check_layer(repair, entry, &found);
+		err = check_open(repair, repair->manifest.open_ids[i], &found);
 		if (found.durable.value > repair->durable.value)
 			repair->durable = found.durable;
-		if (open->first_short == repair->manifest.layer_count)
+		if (open->first_short == repair->manifest.open_count)
 			open->first_short = i;
 		if (!found.started)
 			continue;
@@ -250,34 +257,21 @@ static int clear_behind(struct repair *repair, uint64_t layer_id, uint64_t from_
 	return err;
 }
 
-/* Leave layer @at out of what the manifest says in memory. */
-static void leave_out(struct repair *repair, uint32_t at)
-{
-	struct manifest *manifest = &repair->manifest;
-
-	memmove(&manifest->layers[at], &manifest->layers[at + 1],
-		(manifest->layer_count - at - 1) * sizeof(*manifest->layers));
-	manifest->layer_count--;
-	repair->manifest_changed = true;
-}
-
 static int end_history(struct repair *repair, const struct open_layers *open)
 {
 	uint32_t at = open->first_short;
 	char name[LAYER_NAME_BYTES];
 	int err = 0;
 
-	for (uint32_t i = at; i < repair->manifest.layer_count && !err; i++) {
-		layer_name(repair->manifest.layers[i].layer_id, name);
-		if (!repair->manifest.layers[i].sealed)
-			err = set_aside(repair, repair->layers_fd, name);
+	for (uint32_t i = at; i < repair->manifest.open_count && !err; i++) {
+		layer_name(repair->manifest.open_ids[i], name);
+		err = set_aside(repair, repair->layers_fd, name);
 	}
-	if (!err && at < repair->manifest.layer_count)
-		err = clear_behind(repair, repair->manifest.layers[at].layer_id, open->tail_bytes);
+	if (!err && at < repair->manifest.open_count)
+		err = clear_behind(repair, repair->manifest.open_ids[at], open->tail_bytes);
 	/* Those behind it become spares, which the next open sweeps or uses. */
-	for (uint32_t i = at + 1; i < repair->manifest.layer_count && !err; i++)
-		if (!repair->manifest.layers[i].sealed)
-			err = clear_behind(repair, repair->manifest.layers[i].layer_id, 0);
+	for (uint32_t i = at + 1; i < repair->manifest.open_count && !err; i++)
+		err = clear_behind(repair, repair->manifest.open_ids[i], 0);
 	if (err)
 		return err;
 	done(repair, "the history ends at LSN %" PRIu64 " now; %" PRIu64 " bytes behind it are lost "
@@ -341,14 +335,13 @@ static int mend_header(struct repair *repair, uint64_t layer_id)
 
 /* The size of an open layer's file is that of whole blocks; one that holds nothing and
  * has none, or is missing, is no loss. */
-static int mend_size(struct repair *repair, uint32_t at)
+static int mend_size(struct repair *repair, uint64_t layer_id)
 {
-	const struct manifest_layer *entry = &repair->manifest.layers[at];
 	char name[LAYER_NAME_BYTES];
 	uint64_t size = 0, whole;
 	int fd, err;
 
-	layer_name(entry->layer_id, name);
+	layer_name(layer_id, name);
 	err = io_open(repair->layers_fd, name, O_RDWR, 0, &fd);
 	if (!err)
 		err = io_size(fd, &size);
@@ -356,7 +349,8 @@ static int mend_size(struct repair *repair, uint32_t at)
 	if (err == -ENOENT || (!err && size < LAYER_HEADER_BYTES + BATCH_HEADER_BYTES)) {
 		io_close(fd);
 		done(repair, "'layers/%s', which is missing or holds nothing, is no longer named", name);
-		leave_out(repair, at);
+		manifest_leave_out(&repair->manifest, layer_id);
+		repair->manifest_changed = true;
 		return 1;
 	}
 	if (!err && whole != size) {
@@ -377,21 +371,20 @@ static int mend_open_files(struct repair *repair)
 	uint64_t chain = repair->chain;
 	int err = 0;
 
-	for (uint32_t i = 0; i < repair->manifest.layer_count && err >= 0; i++) {
+	for (uint32_t i = 0; i < repair->manifest.open_count && err >= 0; i++) {
+		uint64_t layer_id = repair->manifest.open_ids[i];
 		struct layer_check_result found;
 
-		if (repair->manifest.layers[i].sealed)
-			continue;
-		err = mend_size(repair, i);
+		err = mend_size(repair, layer_id);
 		if (err == 1)
 			i--;
 		if (err)
 			continue;
-		err = check_layer(repair, &repair->manifest.layers[i], &found);
+		err = check_open(repair, layer_id, &found);
 		if (!err && !found.started) {
-			err = mend_header(repair, repair->manifest.layers[i].layer_id);
+			err = mend_header(repair, layer_id);
 			if (!err)
-				err = check_layer(repair, &repair->manifest.layers[i], &found);
+				err = check_open(repair, layer_id, &found);
 		}
 		if (err == 0 && found.started) {
 			repair->end = found.end;
@@ -439,7 +432,7 @@ static int note_unnamed(void *context, const char *name)
 	struct repair *repair = unnamed->repair;
 	uint64_t layer_id;
 
-	if (layer_name_parse(name, &layer_id) || manifest_find(&repair->manifest, layer_id) ||
+	if (layer_name_parse(name, &layer_id) || manifest_names(&repair->manifest, layer_id) ||
 	    judge_unnamed(repair->layers_fd, &repair->manifest.store, name) >= 0)
 		return 0;
 	if (!unnamed->layer_id || layer_id < unnamed->layer_id)
@@ -483,8 +476,8 @@ static int learn_manifest(struct repair *repair)
 	if (salvaged)
 		manifest_close(&damaged);
 	if (!err)
-		done(repair, "the manifest was made anew from %u layer files",
-		     repair->manifest.layer_count);
+		done(repair, "the manifest was made anew from %" PRIu64 " layer files",
+		     manifest_layer_count(&repair->manifest) + repair->manifest.open_count);
 	repair->manifest_changed = true;
 	return err;
 }
@@ -494,9 +487,8 @@ static int repair_layers(struct repair *repair)
 	int err = 0;
 
 	repair->chain = repair->manifest.store.seed;
-	for (uint32_t i = 0; i < repair->manifest.layer_count && !err; i++)
-		if (repair->manifest.layers[i].sealed)
-			err = repair_sealed(repair, &repair->manifest.layers[i]);
+	for (uint32_t i = 0; i < repair->manifest.run_count && !err; i++)
+		err = repair_sealed(repair, &repair->manifest.runs[i]);
 	/* Where the history leads is not known behind what is broken. */
 	if (!err && !repair->broken)
 		err = repair_open(repair);

@@ -39,7 +39,7 @@ static int spare_create(struct engine *engine, uint64_t layer_id, struct open_la
 
 static int spare_make(struct engine *engine, struct open_layer **spare_out)
 {
-	uint64_t layer_id = engine->next_layer_id;
+	uint64_t layer_id = engine_new_id(engine);
 	struct open_layer *spare = NULL;
 	char name[LAYER_NAME_BYTES];
 	int err;
@@ -64,7 +64,6 @@ static int spare_make(struct engine *engine, struct open_layer **spare_out)
 			engine_fail(engine, err, "the manifest could not be written");
 		return err;
 	}
-	engine->next_layer_id++;
 	*spare_out = spare;
 	return 0;
 }
@@ -105,19 +104,17 @@ static void free_open_layer(struct guard_garbage *garbage)
 
 static bool is_recorded_as_sealed(struct engine *engine, uint64_t layer_id)
 {
-	const struct manifest_layer *entry;
 	bool sealed;
 
 	pthread_mutex_lock(&engine->manifest_lock);
-	entry = manifest_find(&engine->manifest, layer_id);
-	sealed = entry && entry->sealed;
+	sealed = manifest_kind_of(&engine->manifest, layer_id) == MANIFEST_SEALED;
 	pthread_mutex_unlock(&engine->manifest_lock);
 	return sealed;
 }
 
 static int seal_and_record(struct engine *engine, struct open_layer *layer)
 {
-	struct manifest_layer entry = { .layer_id = layer->base.id, .sealed = true };
+	struct manifest_run entry = { .run_id = layer->base.id };
 	struct layer_footer footer;
 	int err;
 
@@ -161,7 +158,8 @@ static int seal_oldest(struct engine *engine)
 	err = seal_on_disk(engine, layer, &sealed);
 	pthread_mutex_lock(&engine->commit_lock);
 	if (!err)
-		err = layer_maps_replace(&engine->maps, &layer->base, sealed_layer_base(sealed));
+		err = layer_maps_replace(&engine->maps, &layer->base, sealed_layer_base(sealed),
+					 sealed_layer_footer(sealed)->end);
 	if (err)
 		sealed_layer_close(sealed);
 	engine->seal_error = err;
@@ -171,6 +169,7 @@ static int seal_oldest(struct engine *engine)
 			engine->frozen_count * sizeof(engine->frozen[0]));
 		guard_free_later(&layer->base.garbage, free_open_layer);
 		atomic_fetch_add(&engine->freeze_count, 1);
+		engine_count_level_0(engine);
 		pthread_cond_broadcast(&engine->turn);
 	}
 	pthread_cond_broadcast(&engine->sealed);
@@ -225,6 +224,8 @@ static bool background_step(struct engine *engine)
 		const struct open_layer *layer = engine->frozen[0];
 
 		err = seal_oldest(engine);
+		if (!err)
+			compactor_poke(engine);
 		/* Only what did not fail in a sync may be tried again. */
 		if (err && (layer->sync_failed || (err != -ENOMEM && err != -ENOSPC))) {
 			engine_fail(engine, err, "a layer could not be sealed");

@@ -1,9 +1,9 @@
 /*
  * Read: from (key, LSN) through the layers to bytes.
  *
- * Layers are visited from the newest that can hold the LSN to the oldest, up to
- * the first that has the key. A patch leads on to the version before it, until
- * one of weight 0, which stands alone.
+ * Runs are visited from the newest that can hold the LSN to the oldest, in each the one
+ * layer that can have the key, up to the first that has. A patch leads on to the version
+ * before it, until one of weight 0, which stands alone; the whole chain is gathered on the way.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -16,11 +16,29 @@
 
 struct lsn engine_guard_take(struct engine *engine, struct layer_guard *guard)
 {
-	/* In this order: a layer is in the map before anything in it is published. */
-	struct lsn newest = engine_newest(engine);
+	for (;;) {
+		/* In this order: a layer is in the map before anything in it is published. */
+		struct lsn newest = engine_newest(engine);
 
-	layer_guard_take(guard, &engine->maps);
-	return newest;
+		layer_guard_take(guard, &engine->maps);
+		/* A horizon that passed it meanwhile may have taken what it needs. */
+		if (engine_is_kept(engine, newest))
+			return newest;
+		layer_guard_drop(guard);
+	}
+}
+
+/* A run of one layer whose file is gone: what it held is not known, so nobody looks behind it. */
+static bool is_lost(const struct layer_run *run)
+{
+	return !run->level && !run->layer;
+}
+
+static int lost_run_error(const struct layer_run *run)
+{
+	log_line("the history from LSN %llu to %llu is lost with its layer file",
+		 (unsigned long long)run->start.value, (unsigned long long)run->end.value);
+	return -EBADMSG;
 }
 
 int engine_find(const struct layer_guard *guard, struct key key, struct lsn lsn,
@@ -29,21 +47,75 @@ int engine_find(const struct layer_guard *guard, struct key key, struct lsn lsn,
 	int err = 1;
 
 	version_out->form = 0;
-	for (uint32_t i = layer_map_reach(guard->map, lsn); i-- > 0 && err == 1;)
-		err = layer_find(guard->map->layers[i], key, lsn, version_out);
+	for (uint32_t i = layer_map_reach(guard->map, lsn); i-- > 0 && err == 1;) {
+		const struct layer_run *run = guard->map->runs[i];
+		struct layer *layer = layer_run_find(run, key, lsn);
+
+		if (layer)
+			err = layer_find(layer, key, lsn, version_out);
+		else if (is_lost(run))
+			err = lost_run_error(run);
+	}
 	return err;
+}
+
+/* A search for pages as it goes through one run. */
+struct find_pages {
+	uint64_t ino, first;
+	uint32_t count;
+	struct lsn lsn;
+	struct version *versions;
+	uint32_t *found;
+	struct layer *before;           /* the layer of this run that was looked at before; NULL: none */
+};
+
+/* Where the versions of a page go on from one layer to the next of a run, the newer of the two
+ * that are not above the LSN counts. */
+static void take_back_split_page(struct find_pages *find, const struct layer *layer)
+{
+	const struct table_summary *summary;
+	struct version *slot;
+
+	if (!find->before || layer->kind != LAYER_TABLE)
+		return;
+	summary = table_layer_summary(layer);
+	if (summary->first_lsn.value > find->lsn.value || summary->first_key.ino != find->ino ||
+	    key_kind(summary->first_key) != KEY_PAGE ||
+	    key_index(summary->first_key) - find->first >= find->count)
+		return;
+	slot = &find->versions[key_index(summary->first_key) - find->first];
+	if (slot->form && slot->layer == find->before) {
+		memset(slot, 0, sizeof(*slot));
+		--*find->found;
+	}
+}
+
+static int find_pages_in_layer(void *context, struct layer *layer)
+{
+	struct find_pages *find = context;
+
+	take_back_split_page(find, layer);
+	find->before = layer;
+	return layer_find_pages(layer, find->ino, find->first, find->count, find->lsn,
+				find->versions, find->found);
 }
 
 int engine_find_pages(const struct layer_guard *guard, uint64_t ino, uint64_t first,
 		      uint32_t count, struct lsn lsn, struct version *versions_out)
 {
+	struct key low = key_make(ino, KEY_PAGE, first);
+	struct key high = key_make(ino, KEY_PAGE, first + count - 1);
 	uint32_t found = 0;
 	int err = 0;
 
 	memset(versions_out, 0, count * sizeof(*versions_out));
-	for (uint32_t i = layer_map_reach(guard->map, lsn); i-- > 0 && found < count && !err;)
-		err = layer_find_pages(guard->map->layers[i], ino, first, count, lsn, versions_out,
-				       &found);
+	for (uint32_t i = layer_map_reach(guard->map, lsn); i-- > 0 && found < count && !err;) {
+		struct find_pages find = { ino, first, count, lsn, versions_out, &found, NULL };
+		const struct layer_run *run = guard->map->runs[i];
+
+		err = is_lost(run) ? lost_run_error(run)
+				   : layer_run_each(run, low, high, find_pages_in_layer, &find);
+	}
 	return err;
 }
 
@@ -56,24 +128,62 @@ struct version_chain {
 	uint32_t count;
 };
 
+/* Take @count more versions that lie one behind the other into the chain. 0: it goes on; 1: it ends
+ * here; -errno: no chain is like that. */
+static int chain_take(struct version_chain *chain, uint32_t count)
+{
+	for (; count; count--) {
+		const struct version *above = &chain->versions[chain->count - 1];
+		const struct version *below = &chain->versions[chain->count];
+
+		/* The weight falls with every step, so the chain ends. */
+		if (below->form == VERSION_TOMBSTONE || below->weight >= above->weight)
+			return -EUCLEAN;
+		if (below->form == VERSION_LOST)
+			return -EBADMSG;
+		chain->count++;
+		if (!below->weight)
+			return 1;
+	}
+	return 0;
+}
+
+/* What a run has of the chain below @chain's end. As above. */
+static int chain_collect_run(const struct layer_run *run, struct version_chain *chain)
+{
+	struct key key = chain->versions[0].key;
+	uint32_t count;
+	int err = 0;
+
+	do {
+		struct lsn below = lsn_make(chain->versions[chain->count - 1].lsn.value - 1);
+		struct layer *layer = layer_run_find(run, key, below);
+
+		count = 0;
+		if (layer)
+			err = layer_find_chain(layer, key, below, chain->versions + chain->count,
+					       VERSION_WEIGHT_MAX + 1 - chain->count, &count);
+		else if (is_lost(run))
+			err = lost_run_error(run);
+		if (!err)
+			err = chain_take(chain, count);
+		/* A run of many layers may have the rest in the one before. */
+	} while (!err && count && run->level);
+	return err;
+}
+
+/* One pass through the runs, whatever the length of the chain. */
 static int chain_collect(const struct layer_guard *guard, const struct version *top,
 			 struct version_chain *chain)
 {
+	int err = top->weight == 0;
+
 	chain->versions[0] = *top;
 	chain->count = 1;
-	while (chain->versions[chain->count - 1].weight) {
-		const struct version *above = &chain->versions[chain->count - 1];
-		struct version *below = &chain->versions[chain->count];
-		int err = engine_find(guard, above->key, lsn_make(above->lsn.value - 1), below);
-
-		if (err < 0)
-			return err;
-		/* The weight falls with every step, so the chain ends. */
-		if (err == 1 || below->form == VERSION_TOMBSTONE || below->weight >= above->weight)
-			return -EUCLEAN;
-		chain->count++;
-	}
-	return 0;
+	for (uint32_t i = err ? 0 : layer_map_reach(guard->map, lsn_make(top->lsn.value - 1));
+	     i-- > 0 && !err;)
+		err = chain_collect_run(guard->map->runs[i], chain);
+	return err < 0 ? err : err == 1 ? 0 : -EUCLEAN;
 }
 
 static void log_bad_version(const struct version *version, int err)
@@ -158,6 +268,10 @@ static int chain_start(const struct layer_guard *guard, const struct version *ve
 
 	if (version->form == VERSION_TOMBSTONE)
 		return 1;
+	if (version->form == VERSION_LOST) {
+		log_bad_version(version, -EBADMSG);
+		return -EBADMSG;
+	}
 	err = chain_collect(guard, version, chain);
 	if (err)
 		log_bad_version(version, err);
@@ -213,22 +327,58 @@ int engine_page(const struct layer_guard *guard, const struct version *version,
 	return err;
 }
 
+struct each_name {
+	uint64_t ino, from;
+	layer_key_fn *fn;
+	void *context;
+};
+
+static int each_name_of_layer(void *context, struct layer *layer)
+{
+	const struct each_name *each = context;
+
+	return layer_each_name(layer, each->ino, each->from, each->fn, each->context);
+}
+
 int engine_each_name(const struct layer_guard *guard, uint64_t ino, uint64_t from,
 		     layer_key_fn *fn, void *context)
 {
+	struct each_name each = { ino, from, fn, context };
 	int err = 0;
 
-	for (uint32_t i = guard->map->count; i-- > 0 && !err;)
-		err = layer_each_name(guard->map->layers[i], ino, from, fn, context);
+	for (uint32_t i = guard->map->run_count; i-- > 0 && !err;)
+		err = is_lost(guard->map->runs[i])
+			      ? lost_run_error(guard->map->runs[i])
+			      : layer_run_each(guard->map->runs[i], key_make(ino, KEY_NAME, from),
+					       key_make(ino, KEY_NAME, KEY_INDEX_MAX),
+					       each_name_of_layer, &each);
 	return err;
+}
+
+struct each_version {
+	uint64_t ino;
+	layer_version_fn *fn;
+	void *context;
+};
+
+static int each_version_of_layer(void *context, struct layer *layer)
+{
+	const struct each_version *each = context;
+
+	return layer_each_version(layer, each->ino, each->fn, each->context);
 }
 
 int engine_each_version(const struct layer_guard *guard, uint64_t ino, layer_version_fn *fn,
 			void *context)
 {
+	struct each_version each = { ino, fn, context };
 	int err = 0;
 
-	for (uint32_t i = 0; i < guard->map->count && !err; i++)
-		err = layer_each_version(guard->map->layers[i], ino, fn, context);
+	for (uint32_t i = 0; i < guard->map->run_count && !err; i++)
+		err = is_lost(guard->map->runs[i])
+			      ? lost_run_error(guard->map->runs[i])
+			      : layer_run_each(guard->map->runs[i], (struct key){ ino, 0 },
+					       (struct key){ ino, UINT64_MAX },
+					       each_version_of_layer, &each);
 	return err;
 }

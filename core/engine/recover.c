@@ -50,34 +50,120 @@ static int report_layer(struct recovery *recovery, int err, uint64_t layer_id)
 			  "backup of the store", name, what);
 }
 
-static int recover_sealed(struct recovery *recovery, const struct manifest_layer *entry)
+/* Does a layer go on where the history so far ends? One that is part of a merge under way lies
+ * within the span of what comes out, and is known by the manifest alone. */
+static bool follows(const struct recovery *recovery, const struct layer_footer *footer)
+{
+	return footer->start.value < recovery->end.value ||
+	       (footer->start.value == recovery->end.value &&
+		footer->chain_start == recovery->chain);
+}
+
+static int recover_sealed(struct recovery *recovery, const struct manifest_run *entry)
 {
 	struct engine *engine = recovery->engine;
 	const struct layer_footer *footer;
 	struct sealed_layer *layer;
 	int err;
 
-	err = sealed_layer_open(engine->layers_fd, entry->layer_id, &engine->store, engine->cache,
+	err = sealed_layer_open(engine->layers_fd, entry->run_id, &engine->store, engine->cache,
 				&layer);
 	if (err)
-		return report_layer(recovery, err, entry->layer_id);
+		return report_layer(recovery, err, entry->run_id);
 	footer = sealed_layer_footer(layer);
-	if (footer->start.value != recovery->end.value ||
-	    footer->end.value != entry->end.value || footer->chain_start != recovery->chain ||
-	    footer->chain_end != entry->chain_end)
+	if (footer->start.value != entry->start.value || footer->end.value != entry->end.value ||
+	    footer->chain_end != entry->chain_end || !follows(recovery, footer))
 		err = -EUCLEAN;
 	else
-		err = layer_maps_append(&engine->maps, sealed_layer_base(layer));
+		err = layer_maps_add(&engine->maps, sealed_layer_base(layer), entry->run_id, footer->start, footer->end);
 	if (err) {
 		sealed_layer_close(layer);
-		return report_layer(recovery, err, entry->layer_id);
+		return report_layer(recovery, err, entry->run_id);
 	}
-	recovery->end = footer->end;
-	recovery->chain = footer->chain_end;
-	recovery->durable = recovery->end;
+	if (footer->end.value > recovery->end.value) {
+		recovery->end = recovery->durable = footer->end;
+		recovery->chain = footer->chain_end;
+	}
 	if (footer->ino_max >= atomic_load(&engine->ino_next))
 		atomic_store(&engine->ino_next, footer->ino_max + 1);
 	return 0;
+}
+
+/* A layer file that a repair noted as gone: nobody looks behind it. */
+static int recover_lost(struct recovery *recovery, const struct manifest_run *run)
+{
+	struct layer_map_edit edit;
+	struct layer *none = NULL;
+	int err = layer_map_edit_begin(&recovery->engine->maps, &edit);
+
+	if (err)
+		return err;
+	err = layer_map_edit_run(&edit, run, &none);
+	if (err)
+		layer_map_edit_abort(&edit);
+	else
+		layer_map_edit_publish(&edit);
+	recovery->end = recovery->durable = run->end;
+	recovery->chain = run->chain_end;
+	return err;
+}
+
+/* The tables of a run, none of which is opened. *layers_out is to be freed. */
+static int make_tables(struct engine *engine, const struct manifest_run *run,
+		       struct layer ***layers_out)
+{
+	const struct table_summary *summaries = manifest_run_layers(run);
+	struct layer **layers = calloc(run->layer_count + (size_t)1, sizeof(*layers));
+	int err = layers ? 0 : -ENOMEM;
+
+	for (uint32_t i = 0; i < run->layer_count && !err; i++) {
+		err = table_layer_new(&summaries[i], &engine->store, engine->cache, engine->files,
+				      &layers[i]);
+		if (!err && summaries[i].ino_max >= atomic_load(&engine->ino_next))
+			atomic_store(&engine->ino_next, summaries[i].ino_max + 1);
+	}
+	for (uint32_t i = 0; i < run->layer_count && err && layers; i++)
+		table_layer_free(layers[i]);
+	if (err)
+		free(layers);
+	*layers_out = err ? NULL : layers;
+	return err;
+}
+
+/* A run of table layers. Of one whose merge is under way only the part behind @from counts,
+ * and spans overlap; the manifest has seen to it that they fit. */
+static int recover_tables(struct recovery *recovery, const struct manifest_run *run)
+{
+	struct engine *engine = recovery->engine;
+	struct layer_map_edit edit;
+	struct layer **layers;
+	int err = make_tables(engine, run, &layers);
+
+	if (err)
+		return err;
+	err = layer_map_edit_begin(&engine->maps, &edit);
+	if (!err) {
+		err = layer_map_edit_run(&edit, run, layers);
+		if (err)
+			layer_map_edit_abort(&edit);
+		else
+			layer_map_edit_publish(&edit);
+	}
+	for (uint32_t i = 0; i < run->layer_count && err; i++)
+		table_layer_free(layers[i]);
+	free(layers);
+	if (!err && run->end.value > recovery->end.value) {
+		recovery->end = recovery->durable = run->end;
+		recovery->chain = run->chain_end;
+	}
+	return err;
+}
+
+static int recover_run(struct recovery *recovery, const struct manifest_run *run)
+{
+	if (run->lost)
+		return recover_lost(recovery, run);
+	return run->level ? recover_tables(recovery, run) : recover_sealed(recovery, run);
 }
 
 /* An open layer that goes on where the history ends becomes the open one; the one
@@ -89,7 +175,7 @@ static int take_open_layer(struct recovery *recovery, struct open_layer *layer)
 
 	if (engine->open && engine->frozen_count == FROZEN_MAX)
 		return -EUCLEAN;
-	err = layer_maps_append(&engine->maps, &layer->base);
+	err = layer_maps_add(&engine->maps, &layer->base, layer->base.id, layer->base.start, LSN_HEAD);
 	if (err)
 		return err;
 	if (engine->open)
@@ -129,20 +215,18 @@ static int read_open_layers(struct recovery *recovery, struct open_layers *open)
 	int err = 0;
 
 	*open = (struct open_layers){ .end = recovery->end, .chain = recovery->chain };
-	open->layers = calloc(manifest->layer_count + 1, sizeof(struct open_layer *));
+	open->layers = calloc(manifest->open_count + 1, sizeof(struct open_layer *));
 	if (!open->layers)
 		return report_set(recovery->report, -ENOMEM, "not enough memory to recover");
-	for (uint32_t i = 0; i < manifest->layer_count && !err; i++) {
+	for (uint32_t i = 0; i < manifest->open_count && !err; i++) {
 		struct open_layer_recovery found;
 		struct open_layer *layer;
 
-		if (manifest->layers[i].sealed)
-			continue;
-		err = open_layer_recover(engine->layers_fd, manifest->layers[i].layer_id,
+		err = open_layer_recover(engine->layers_fd, manifest->open_ids[i],
 					 &engine->store, open->end, open->chain, durable,
 					 !engine->options.read_only, &layer, &found);
 		if (err)
-			return report_layer(recovery, err, manifest->layers[i].layer_id);
+			return report_layer(recovery, err, manifest->open_ids[i]);
 		open->layers[open->count++] = layer;
 		if (found.durable.value > recovery->durable.value)
 			recovery->durable = found.durable;
@@ -206,9 +290,8 @@ static int recover_layers(struct recovery *recovery)
 	int err = 0;
 
 	/* Sealed layers lie before open ones: they are sealed oldest first. */
-	for (uint32_t i = 0; i < manifest->layer_count && !err; i++)
-		if (manifest->layers[i].sealed)
-			err = recover_sealed(recovery, &manifest->layers[i]);
+	for (uint32_t i = 0; i < manifest->run_count && !err; i++)
+		err = recover_run(recovery, &manifest->runs[i]);
 	if (!err && manifest->durable.value > recovery->durable.value)
 		recovery->durable = manifest->durable;
 	if (!err)
@@ -254,39 +337,131 @@ int judge_unnamed(int layers_fd, const struct store_identity *store, const char 
 	return batch.size_bytes ? -EUCLEAN : 0;
 }
 
+/*
+ * Files of layers that the manifest does not name are left over from an interrupted step and go: tables, of a
+ * piece that was not finished or of one that was replaced; log-order layers that hold nothing, or
+ * whose history is in tables by now.
+ *
+ * But not where a file that is named is missing: then it is rather the manifest that lost its end, and
+ * what looks left over may be all there is.
+ */
 struct sweep {
 	struct engine *engine;
 	struct report *report;
+	uint64_t *ids;                  /* of the files there are; owned */
+	size_t count, room;
 };
 
-static int sweep_one(void *context, const char *name)
+static int note_file(void *context, const char *name)
 {
 	struct sweep *sweep = context;
-	struct engine *engine = sweep->engine;
 	uint64_t layer_id;
+
+	if (layer_name_parse(name, &layer_id))
+		return 0;
+	if (sweep->count == sweep->room) {
+		size_t room = sweep->room ? 2 * sweep->room : 256;
+		uint64_t *ids = realloc(sweep->ids, room * sizeof(*ids));
+
+		if (!ids)
+			return -ENOMEM;
+		sweep->ids = ids;
+		sweep->room = room;
+	}
+	sweep->ids[sweep->count++] = layer_id;
+	return 0;
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static bool is_there(const struct sweep *sweep, uint64_t layer_id)
+{
+	return bsearch(&layer_id, sweep->ids, sweep->count, sizeof(layer_id), compare_ids) != NULL;
+}
+
+/* Sealed layers were opened; of the tables it is only looked whether they are there. */
+static int look_for_tables(struct sweep *sweep, struct recovery *recovery)
+{
+	const struct manifest *manifest = &sweep->engine->manifest;
+
+	for (uint32_t r = 0; r < manifest->run_count; r++) {
+		const struct manifest_run *run = &manifest->runs[r];
+		const struct table_summary *tables = manifest_run_layers(run);
+
+		for (uint32_t i = 0; run->level && i < run->layer_count; i++)
+			if (!is_there(sweep, tables[i].layer_id))
+				return report_layer(recovery, -ENOENT, tables[i].layer_id);
+	}
+	return 0;
+}
+
+/* Is the history of an unnamed log-order layer in a run of tables by now? */
+static bool was_replaced(const struct engine *engine, uint64_t layer_id)
+{
+	uint8_t bytes[LAYER_HEADER_BYTES];
+	struct layer_header header;
+	char name[LAYER_NAME_BYTES];
+	int fd, err;
+
+	layer_name(layer_id, name);
+	if (io_open(engine->layers_fd, name, O_RDONLY, 0, &fd))
+		return false;
+	err = io_read(fd, bytes, sizeof(bytes), 0);
+	io_close(fd);
+	if (err || layer_header_decode(bytes, &engine->store, &header))
+		return false;
+	for (uint32_t i = 0; i < engine->manifest.run_count; i++) {
+		const struct manifest_run *run = &engine->manifest.runs[i];
+
+		if (run->level && run->start.value <= header.start.value &&
+		    header.start.value < run->end.value)
+			return true;
+	}
+	return false;
+}
+
+static int sweep_one(struct sweep *sweep, uint64_t layer_id)
+{
+	struct engine *engine = sweep->engine;
+	char name[LAYER_NAME_BYTES];
 	int verdict;
 
-	if (layer_name_parse(name, &layer_id) || manifest_find(&engine->manifest, layer_id))
-		return 0;
+	layer_name(layer_id, name);
 	verdict = judge_unnamed(engine->layers_fd, &engine->store, name);
+	if (verdict < 0 && was_replaced(engine, layer_id))
+		verdict = 0;
 	if (verdict < 0)
 		return report_set(sweep->report, verdict,
 				  "layer file 'layers/%s' holds history but the file 'manifest' does "
 				  "not name it: the manifest was cut short; nothing was changed: "
 				  "restore it from a backup of the store", name);
-	if (layer_id >= engine->next_layer_id)
-		engine->next_layer_id = layer_id + 1;
+	if (layer_id >= atomic_load(&engine->next_id))
+		atomic_store(&engine->next_id, layer_id + 1);
 	if (verdict == 0 && !engine->options.read_only)
 		return io_unlink(engine->layers_fd, name);
 	return 0;
 }
 
-/* Remove what an interrupted step left behind. */
-static int sweep(struct engine *engine, struct report *report)
+static int sweep(struct recovery *recovery)
 {
-	struct sweep context = { engine, report };
+	struct engine *engine = recovery->engine;
+	struct sweep sweep = { .engine = engine, .report = recovery->report };
+	int err = io_list(engine->layers_fd, ".", note_file, &sweep);
 
-	return io_list(engine->layers_fd, ".", sweep_one, &context);
+	if (!err && sweep.count)
+		qsort(sweep.ids, sweep.count, sizeof(*sweep.ids), compare_ids);
+	if (!err)
+		err = look_for_tables(&sweep, recovery);
+	for (size_t i = 0; i < sweep.count && !err; i++)
+		if (!manifest_names(&engine->manifest, sweep.ids[i]))
+			err = sweep_one(&sweep, sweep.ids[i]);
+	free(sweep.ids);
+	return err;
 }
 
 /* An open layer's first batch was verified with all the others. */
@@ -299,25 +474,56 @@ static struct lsn open_first_lsn(const struct open_layer *layer)
 	return lsn_make(layer->base.start.value + get_u32(&c));
 }
 
-static int find_oldest(struct engine *engine)
+/* Where the first batch of history that was compacted ended: the first time that is kept (merge.h). */
+static struct lsn tables_first_lsn(const struct manifest_run *run)
 {
-	const struct layer_map *map = atomic_load(&engine->maps.current);
-	struct lsn oldest = { 0 };
+	const struct table_summary *tables = manifest_run_layers(run);
+
+	return run->layer_count && tables[0].first_key.ino == KEY_TIME_INO
+		       ? tables[0].first_lsn
+		       : lsn_make(run->start.value + 1);
+}
+
+static int first_lsn(struct engine *engine, struct lsn *lsn_out)
+{
+	const struct layer_run *first = atomic_load(&engine->maps.current)->runs[0];
+	const struct manifest_run *run = manifest_find(&engine->manifest, first->id);
 	int err = 0;
 
-	if (atomic_load(&engine->newest) == 0)
-		return 0;
-	if (map->layers[0]->kind == LAYER_OPEN)
-		oldest = open_first_lsn((const struct open_layer *)map->layers[0]);
-	else
-		err = sealed_layer_first_lsn((struct sealed_layer *)map->layers[0], &oldest);
+	*lsn_out = lsn_make(first->start.value + 1);
+	if (first->level && run)
+		*lsn_out = tables_first_lsn(run);
+	else if (first->layer && first->layer->kind == LAYER_OPEN)
+		*lsn_out = open_first_lsn((const struct open_layer *)first->layer);
+	else if (first->layer && first->layer->kind == LAYER_SEALED)
+		err = sealed_layer_first_lsn((struct sealed_layer *)first->layer, lsn_out);
 	/* With log and index damaged what can't be read is refused where it is met. */
 	if (err == -EBADMSG) {
-		oldest = lsn_make(map->layers[0]->start.value + 1);
+		*lsn_out = lsn_make(first->start.value + 1);
 		err = 0;
 	}
-	atomic_store(&engine->oldest, oldest.value);
 	return err;
+}
+
+/* Tags hold what lies below the window, so they come before it. */
+static int find_horizon(struct engine *engine)
+{
+	const struct manifest *manifest = &engine->manifest;
+	struct lsn oldest;
+	int err = 0;
+
+	atomic_store(&engine->window_ns, manifest->window_ns);
+	atomic_store(&engine->window_bytes, manifest->window_bytes);
+	if (atomic_load(&engine->newest) == 0)
+		return 0;
+	for (uint32_t i = 0; i < manifest->tag_count && !err; i++)
+		err = pins_add(&engine->pins, manifest->tags[i].lsn);
+	if (!err)
+		err = first_lsn(engine, &oldest);
+	if (err)
+		return err;
+	pins_raise(&engine->pins, manifest->oldest.value > oldest.value ? manifest->oldest : oldest);
+	return 0;
 }
 
 /* What lies beyond the end is cut before anything is written there. */
@@ -346,18 +552,21 @@ int engine_recover(struct engine *engine, struct report *report)
 	engine->maps.alone = false;
 	if (err)
 		return err;
-	for (uint32_t i = 0; i < engine->manifest.layer_count; i++)
-		if (engine->manifest.layers[i].layer_id >= engine->next_layer_id)
-			engine->next_layer_id = engine->manifest.layers[i].layer_id + 1;
+	atomic_store(&engine->next_id, engine->manifest.id_next);
+	if (engine->manifest.ino_next > atomic_load(&engine->ino_next))
+		atomic_store(&engine->ino_next, engine->manifest.ino_next);
 	engine->chain_recovered = recovery.chain;
 	atomic_store(&engine->newest, recovery.end.value);
 	atomic_store(&engine->durable, recovery.durable.value);
 	engine->new_life = recovery.end.value != 0;
 	if (engine->open)
 		engine->open_since_ns = engine_clock_ns();
-	err = sweep(engine, report);
+	engine_count_level_0(engine);
+	err = sweep(&recovery);
 	if (!err)
-		err = find_oldest(engine);
+		err = find_horizon(engine);
+	if (!err)
+		err = compactor_resume(engine);
 	if (!err && !engine->options.read_only)
 		err = clear_tails(engine);
 	if (!err && !engine->options.read_only)

@@ -47,6 +47,7 @@ enum version_form {
 	VERSION_IMAGE = 1,      /* the value, from its first byte; pages are zeros beyond it */
 	VERSION_PATCH = 2,      /* changes to the version before; to zeros if its weight is 0 */
 	VERSION_TOMBSTONE = 3,  /* the key has no value from here on */
+	VERSION_LOST = 4,       /* table layers alone: there was one, its bytes were damaged and are gone */
 };
 
 /*

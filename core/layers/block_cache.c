@@ -3,177 +3,319 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdlib.h>
 
 #include "guard.h"
 #include "io.h"
 #include "key.h"
+#include "page_pool.h"
 
 #define SHARD_COUNT 16u
-#define SHARD_BLOCKS_MIN 16u
+#define SLACK_PART 32u          /* of the budget: free pages that are not given back */
+#define HELD_QUARTERS 3u        /* of the budget, below which nothing is evicted for what waits to be freed */
 
 struct cached_block {
-	uint64_t layer_id;              /* constant, as all but the two atomics */
-	uint32_t number;
-	_Atomic(struct cached_block *) next;    /* in the bucket; stored under the shard's lock */
+	struct block_id id;             /* constant, as all but what says otherwise */
+	uint8_t *bytes;                 /* of the pool */
+	uint32_t size_bytes;
 	_Atomic bool used;              /* since the clock passed */
+	_Atomic(struct cached_block *) next;    /* in the bucket; stored under the shard's lock */
+	struct cached_block *ring_next, *ring_before;   /* guarded by the shard's lock */
+	struct block_cache *cache;
 	struct guard_garbage garbage;
-	_Alignas(64) uint8_t bytes[LAYER_BLOCK_BYTES];
+};
+
+/* What malloc takes for a record, about. */
+#define RECORD_BYTES (sizeof(struct cached_block) + 16)
+
+struct block_table {
+	struct guard_garbage garbage;
+	uint32_t mask;
+	_Atomic(struct cached_block *) buckets[];       /* stored under the shard's lock */
 };
 
 struct cache_shard {
 	pthread_mutex_t lock;
-	uint32_t slot_count, bucket_count;      /* constant */
-	uint32_t hand;                  /* guarded by lock */
-	struct cached_block **slots;    /* NULL: free; guarded by lock */
-	_Atomic(struct cached_block *) *buckets;        /* stored under lock */
+	_Atomic(struct block_table *) table;    /* stored under lock */
+	struct cached_block *hand;      /* of the ring of all blocks; NULL: none; guarded by lock */
 };
 
 struct block_cache {
 	struct cache_shard shards[SHARD_COUNT];
-	_Atomic uint64_t held_bytes;
+	struct page_pool *pool;
+	_Atomic uint64_t budget_bytes;
+	_Atomic uint64_t held_bytes;    /* of what is linked in, or about to be */
+	_Atomic uint64_t waiting_bytes; /* of what is linked out and not freed yet */
 };
 
-/* Hashed and compared alike. */
-static uint64_t block_hash(uint64_t layer_id, uint32_t number)
+static uint64_t block_cost(uint32_t size_bytes)
 {
-	return key_hash((struct key){ layer_id, number });
+	return page_pool_round(size_bytes) + RECORD_BYTES;
 }
 
-static struct cache_shard *shard_of(struct block_cache *cache, uint64_t hash)
+static uint64_t block_hash(struct block_id id)
 {
-	return &cache->shards[hash >> 60 & (SHARD_COUNT - 1)];
+	return key_hash((struct key){ id.layer_id, id.number });
 }
 
-static uint32_t power_of_two_above(uint64_t count)
+static unsigned shard_index(uint64_t hash)
 {
-	uint32_t power = 1;
+	return hash >> 60 & (SHARD_COUNT - 1);
+}
 
-	while (power < count && power < UINT32_C(1) << 31)
-		power *= 2;
-	return power;
+static struct block_table *table_new(uint64_t budget_bytes)
+{
+	uint64_t blocks = budget_bytes / SHARD_COUNT / LAYER_BLOCK_BYTES;
+	struct block_table *table;
+	uint32_t count = 16;
+
+	while (count < blocks && count < UINT32_C(1) << 28)
+		count *= 2;
+	table = calloc(1, sizeof(*table) + count * sizeof(table->buckets[0]));
+	if (table)
+		table->mask = count - 1;
+	return table;
 }
 
 int block_cache_create(uint64_t budget_bytes, struct block_cache **cache_out)
 {
 	struct block_cache *cache = calloc(1, sizeof(*cache));
-	uint64_t slots = budget_bytes / SHARD_COUNT / sizeof(struct cached_block);
+	int err;
 
 	*cache_out = NULL;
 	if (!cache)
 		return -ENOMEM;
-	if (slots < SHARD_BLOCKS_MIN)
-		slots = SHARD_BLOCKS_MIN;
-	for (unsigned i = 0; i < SHARD_COUNT; i++) {
-		struct cache_shard *shard = &cache->shards[i];
+	if (budget_bytes < BLOCK_CACHE_BYTES_MIN)
+		budget_bytes = BLOCK_CACHE_BYTES_MIN;
+	atomic_init(&cache->budget_bytes, budget_bytes);
+	for (unsigned i = 0; i < SHARD_COUNT; i++)
+		pthread_mutex_init(&cache->shards[i].lock, NULL);
+	err = page_pool_create(budget_bytes / SLACK_PART, &cache->pool);
+	for (unsigned i = 0; i < SHARD_COUNT && !err; i++) {
+		struct block_table *table = table_new(budget_bytes);
 
-		pthread_mutex_init(&shard->lock, NULL);
-		shard->slot_count = (uint32_t)slots;
-		shard->bucket_count = power_of_two_above(slots);
-		shard->slots = calloc(slots, sizeof(*shard->slots));
-		shard->buckets = calloc(shard->bucket_count, sizeof(*shard->buckets));
-		if (!shard->buckets || !shard->slots) {
-			block_cache_free(cache);
-			return -ENOMEM;
-		}
+		atomic_init(&cache->shards[i].table, table);
+		err = table ? 0 : -ENOMEM;
+	}
+	if (err) {
+		block_cache_free(cache);
+		return err;
 	}
 	*cache_out = cache;
 	return 0;
+}
+
+static void shard_destroy(struct cache_shard *shard)
+{
+	struct cached_block *hand = shard->hand;
+
+	while (hand) {
+		struct cached_block *next = hand->ring_next;
+
+		free(hand);
+		hand = next == shard->hand ? NULL : next;
+	}
+	free(atomic_load_explicit(&shard->table, memory_order_relaxed));
+	pthread_mutex_destroy(&shard->lock);
 }
 
 void block_cache_free(struct block_cache *cache)
 {
 	if (!cache)
 		return;
-	for (unsigned i = 0; i < SHARD_COUNT; i++) {
-		struct cache_shard *shard = &cache->shards[i];
-
-		for (uint32_t s = 0; shard->slots && s < shard->slot_count; s++)
-			free(shard->slots[s]);
-		free(shard->slots);
-		free(shard->buckets);
-		if (shard->slot_count)
-			pthread_mutex_destroy(&shard->lock);
-	}
+	/* What was evicted goes back to the pool first. */
+	guard_barrier();
+	for (unsigned i = 0; i < SHARD_COUNT; i++)
+		shard_destroy(&cache->shards[i]);
+	page_pool_free(cache->pool);
 	free(cache);
 }
 
-static _Atomic(struct cached_block *) *bucket_of(struct cache_shard *shard, uint64_t hash)
+static _Atomic(struct cached_block *) *bucket_of(struct block_table *table, uint64_t hash)
 {
-	return &shard->buckets[(uint32_t)hash & (shard->bucket_count - 1)];
+	return &table->buckets[(uint32_t)hash & table->mask];
 }
 
-/* A guard or the shard's lock is held. A block that is linked out meanwhile still
- * leads on to the rest of its bucket. */
-static struct cached_block *shard_find(struct cache_shard *shard, uint64_t layer_id,
-				       uint32_t number, uint64_t hash)
+/* A guard or the shard's lock is held. A block that is linked out meanwhile still leads on to the
+ * rest of its bucket; one that moves to a larger table may hide what was behind it, which
+ * is then loaded once more and dropped when it is to be linked in. */
+static struct cached_block *shard_find(struct cache_shard *shard, struct block_id id, uint64_t hash)
 {
+	struct block_table *table = atomic_load_explicit(&shard->table, memory_order_acquire);
 	struct cached_block *block =
-		atomic_load_explicit(bucket_of(shard, hash), memory_order_acquire);
+		atomic_load_explicit(bucket_of(table, hash), memory_order_acquire);
 
-	while (block && (block->layer_id != layer_id || block->number != number))
+	while (block && (block->id.layer_id != id.layer_id || block->id.number != id.number))
 		block = atomic_load_explicit(&block->next, memory_order_acquire);
 	return block;
 }
 
-static void block_free(struct guard_garbage *garbage)
+/* Of no further use to anybody. */
+static void block_free(struct cached_block *block)
 {
-	free((char *)garbage - offsetof(struct cached_block, garbage));
+	page_pool_give(block->cache->pool, block->bytes, block->size_bytes);
+	free(block);
+}
+
+static void block_free_later(struct guard_garbage *garbage)
+{
+	struct cached_block *block = (struct cached_block *)((char *)garbage -
+							     offsetof(struct cached_block, garbage));
+
+	atomic_fetch_sub_explicit(&block->cache->waiting_bytes, block_cost(block->size_bytes),
+				  memory_order_relaxed);
+	block_free(block);
+}
+
+static void ring_insert(struct cache_shard *shard, struct cached_block *block)
+{
+	if (!shard->hand) {
+		shard->hand = block->ring_next = block->ring_before = block;
+		return;
+	}
+	/* Where the hand comes last. */
+	block->ring_next = shard->hand;
+	block->ring_before = shard->hand->ring_before;
+	block->ring_before->ring_next = block;
+	block->ring_next->ring_before = block;
 }
 
 /* The shard's lock is held. */
 static void shard_unlink(struct cache_shard *shard, struct cached_block *block)
 {
-	_Atomic(struct cached_block *) *link =
-		bucket_of(shard, block_hash(block->layer_id, block->number));
+	struct block_table *table = atomic_load_explicit(&shard->table, memory_order_relaxed);
+	_Atomic(struct cached_block *) *link = bucket_of(table, block_hash(block->id));
+	uint64_t cost = block_cost(block->size_bytes);
 
 	while (atomic_load_explicit(link, memory_order_relaxed) != block)
 		link = &atomic_load_explicit(link, memory_order_relaxed)->next;
 	atomic_store_explicit(link, atomic_load_explicit(&block->next, memory_order_relaxed),
 			      memory_order_release);
-	guard_free_later(&block->garbage, block_free);
+	if (block->ring_next == block)
+		shard->hand = NULL;
+	else if (shard->hand == block)
+		shard->hand = block->ring_next;
+	block->ring_next->ring_before = block->ring_before;
+	block->ring_before->ring_next = block->ring_next;
+	atomic_fetch_add_explicit(&block->cache->waiting_bytes, cost, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&block->cache->held_bytes, cost, memory_order_relaxed);
+	guard_free_later(&block->garbage, block_free_later);
 }
 
-/* A free slot, or that of the first block the clock meets unused. The shard's lock is held. */
-static uint32_t shard_free_slot(struct block_cache *cache, struct cache_shard *shard)
+/* Evict the first block the clock meets that was not used, but not @keep. False: there is none. The
+ * shard's lock is held. */
+static bool shard_evict(struct cache_shard *shard, const struct cached_block *keep)
 {
-	for (;;) {
-		uint32_t slot = shard->hand;
-		struct cached_block *block = shard->slots[slot];
+	struct cached_block *block = shard->hand;
 
-		shard->hand = (slot + 1) % shard->slot_count;
-		if (block && atomic_exchange_explicit(&block->used, false, memory_order_relaxed))
-			continue;
-		if (block) {
-			shard_unlink(shard, block);
-			atomic_fetch_sub_explicit(&cache->held_bytes, sizeof(*block),
-						  memory_order_relaxed);
-		}
-		return slot;
+	if (!block || (block == keep && block->ring_next == block))
+		return false;
+	while (block == keep ||
+	       atomic_exchange_explicit(&block->used, false, memory_order_relaxed))
+		block = block->ring_next;
+	shard->hand = block->ring_next;
+	shard_unlink(shard, block);
+	return true;
+}
+
+static bool over_budget(const struct block_cache *cache)
+{
+	uint64_t budget = atomic_load_explicit(&cache->budget_bytes, memory_order_relaxed);
+	uint64_t held = atomic_load_explicit(&cache->held_bytes, memory_order_relaxed);
+	uint64_t waiting = atomic_load_explicit(&cache->waiting_bytes, memory_order_relaxed);
+
+	return held > budget ||
+	       (held + waiting > budget && held > budget / 4 * HELD_QUARTERS);
+}
+
+/* Evict until the budget is kept, from shard @first on; @keep, which is in there, stays. */
+static void cache_evict(struct block_cache *cache, unsigned first, const struct cached_block *keep)
+{
+	for (unsigned i = 0; i < SHARD_COUNT && over_budget(cache); i++) {
+		struct cache_shard *shard = &cache->shards[(first + i) % SHARD_COUNT];
+
+		pthread_mutex_lock(&shard->lock);
+		while (over_budget(cache) && shard_evict(shard, i ? NULL : keep))
+			;
+		pthread_mutex_unlock(&shard->lock);
 	}
 }
 
-/* Read and check. *block_out is the caller's. */
-static int block_load(const struct store_identity *store, uint64_t layer_id, int fd,
-		      uint32_t number, struct cached_block **block_out)
+static void table_free(struct guard_garbage *garbage)
 {
-	struct cached_block *block = aligned_alloc(_Alignof(struct cached_block), sizeof(*block));
+	free((char *)garbage - offsetof(struct block_table, garbage));
+}
+
+/* Move all blocks to @table. The shard's lock is held. */
+static void shard_move(struct cache_shard *shard, struct block_table *table)
+{
+	struct cached_block *block = shard->hand;
+
+	while (block) {
+		_Atomic(struct cached_block *) *bucket = bucket_of(table, block_hash(block->id));
+
+		atomic_store_explicit(&block->next,
+				      atomic_load_explicit(bucket, memory_order_relaxed),
+				      memory_order_release);
+		atomic_store_explicit(bucket, block, memory_order_release);
+		block = block->ring_next == shard->hand ? NULL : block->ring_next;
+	}
+	atomic_store_explicit(&shard->table, table, memory_order_release);
+}
+
+/* Have buckets for a larger budget. Where there is no memory for them the chains are longer. */
+static void shard_grow(struct cache_shard *shard, uint64_t budget_bytes)
+{
+	struct block_table *old, *table = table_new(budget_bytes);
+
+	if (!table)
+		return;
+	pthread_mutex_lock(&shard->lock);
+	old = atomic_load_explicit(&shard->table, memory_order_relaxed);
+	if (table->mask > old->mask) {
+		shard_move(shard, table);
+		guard_free_later(&old->garbage, table_free);
+	} else {
+		free(table);
+	}
+	pthread_mutex_unlock(&shard->lock);
+}
+
+void block_cache_set_budget(struct block_cache *cache, uint64_t budget_bytes)
+{
+	if (budget_bytes < BLOCK_CACHE_BYTES_MIN)
+		budget_bytes = BLOCK_CACHE_BYTES_MIN;
+	atomic_store_explicit(&cache->budget_bytes, budget_bytes, memory_order_relaxed);
+	page_pool_set_slack(cache->pool, budget_bytes / SLACK_PART);
+	for (unsigned i = 0; i < SHARD_COUNT; i++)
+		shard_grow(&cache->shards[i], budget_bytes);
+	cache_evict(cache, 0, NULL);
+}
+
+/* *block_out is the caller's, filled. */
+static int block_make(struct block_cache *cache, struct block_id id, uint32_t size_bytes,
+		      block_fill_fn *fill, void *context, struct cached_block **block_out)
+{
+	struct cached_block *block = calloc(1, sizeof(*block));
 	int err;
 
 	*block_out = NULL;
 	if (!block)
 		return -ENOMEM;
-	block->layer_id = layer_id;
-	block->number = number;
+	block->id = id;
+	block->cache = cache;
+	block->size_bytes = size_bytes;
 	/* Not yet: what is looked at once goes before what is looked at again. */
 	atomic_init(&block->used, false);
-	err = io_read(fd, block->bytes, LAYER_BLOCK_BYTES, (uint64_t)number * LAYER_BLOCK_BYTES);
-	if (!err && !layer_block_good(block->bytes, store, layer_id, number))
-		err = -EBADMSG;
-	if (err)
+	block->bytes = page_pool_take(cache->pool, size_bytes);
+	if (!block->bytes) {
 		free(block);
+		return -ENOMEM;
+	}
+	err = fill(context, block->bytes);
+	if (err)
+		block_free(block);
 	else
 		*block_out = block;
 	return err;
@@ -181,51 +323,100 @@ static int block_load(const struct store_identity *store, uint64_t layer_id, int
 
 /* Link @loaded in, unless another thread was first: then it is freed. Returns the
  * block that is linked in. */
-static struct cached_block *shard_insert(struct block_cache *cache, struct cache_shard *shard,
-					 struct cached_block *loaded, uint64_t hash)
+static struct cached_block *cache_insert(struct block_cache *cache, struct cached_block *loaded,
+					 uint64_t hash)
 {
-	_Atomic(struct cached_block *) *bucket = bucket_of(shard, hash);
+	struct cache_shard *shard = &cache->shards[shard_index(hash)];
 	struct cached_block *block;
 
 	pthread_mutex_lock(&shard->lock);
-	block = shard_find(shard, loaded->layer_id, loaded->number, hash);
+	block = shard_find(shard, loaded->id, hash);
 	if (!block) {
+		_Atomic(struct cached_block *) *bucket = bucket_of(
+			atomic_load_explicit(&shard->table, memory_order_relaxed), hash);
+
 		block = loaded;
 		loaded = NULL;
-		shard->slots[shard_free_slot(cache, shard)] = block;
+		atomic_fetch_add_explicit(&cache->held_bytes, block_cost(block->size_bytes),
+					  memory_order_relaxed);
+		ring_insert(shard, block);
 		atomic_init(&block->next, atomic_load_explicit(bucket, memory_order_relaxed));
 		atomic_store_explicit(bucket, block, memory_order_release);
-		atomic_fetch_add_explicit(&cache->held_bytes, sizeof(*block),
-					  memory_order_relaxed);
 	}
 	pthread_mutex_unlock(&shard->lock);
-	free(loaded);
+	if (loaded)
+		block_free(loaded);
+	else
+		cache_evict(cache, shard_index(hash), block);
 	return block;
+}
+
+const uint8_t *block_cache_look(struct block_cache *cache, struct block_id id)
+{
+	uint64_t hash = block_hash(id);
+	struct cached_block *block = shard_find(&cache->shards[shard_index(hash)], id, hash);
+
+	if (!block)
+		return NULL;
+	/* Stored only if it changes something: the line stays shared. */
+	if (!atomic_load_explicit(&block->used, memory_order_relaxed))
+		atomic_store_explicit(&block->used, true, memory_order_relaxed);
+	return block->bytes;
+}
+
+bool block_cache_has(struct block_cache *cache, struct block_id id)
+{
+	uint64_t hash = block_hash(id);
+
+	return shard_find(&cache->shards[shard_index(hash)], id, hash) != NULL;
+}
+
+int block_cache_load(struct block_cache *cache, struct block_id id, uint32_t size_bytes,
+		     block_fill_fn *fill, void *context, const uint8_t **bytes_out)
+{
+	struct cached_block *loaded;
+	int err = block_make(cache, id, size_bytes, fill, context, &loaded);
+
+	*bytes_out = err ? NULL : cache_insert(cache, loaded, block_hash(id))->bytes;
+	return err;
+}
+
+struct index_block_source {
+	const struct store_identity *store;
+	struct block_id id;
+	int fd;
+};
+
+static int index_block_fill(void *context, uint8_t *bytes)
+{
+	const struct index_block_source *source = context;
+	int err = io_read(source->fd, bytes, LAYER_BLOCK_BYTES,
+			  source->id.number * LAYER_BLOCK_BYTES);
+
+	if (!err && !layer_block_good(bytes, source->store, source->id.layer_id,
+				      (uint32_t)source->id.number))
+		err = -EBADMSG;
+	return err;
 }
 
 int block_cache_get(struct block_cache *cache, const struct store_identity *store,
 		    uint64_t layer_id, int fd, uint32_t number, const uint8_t **bytes_out)
 {
-	uint64_t hash = block_hash(layer_id, number);
-	struct cache_shard *shard = shard_of(cache, hash);
-	struct cached_block *block = shard_find(shard, layer_id, number, hash), *loaded;
-	int err;
+	struct index_block_source source = { store, { layer_id, number }, fd };
 
-	*bytes_out = NULL;
-	if (!block) {
-		err = block_load(store, layer_id, fd, number, &loaded);
-		if (err)
-			return err;
-		block = shard_insert(cache, shard, loaded, hash);
-	} else if (!atomic_load_explicit(&block->used, memory_order_relaxed)) {
-		/* Stored only if it changes something: the line stays shared. */
-		atomic_store_explicit(&block->used, true, memory_order_relaxed);
-	}
-	*bytes_out = block->bytes;
-	return 0;
+	*bytes_out = block_cache_look(cache, source.id);
+	if (*bytes_out)
+		return 0;
+	return block_cache_load(cache, source.id, LAYER_BLOCK_BYTES, index_block_fill, &source,
+				bytes_out);
 }
 
 uint64_t block_cache_bytes(const struct block_cache *cache)
 {
 	return atomic_load_explicit(&cache->held_bytes, memory_order_relaxed);
+}
+
+uint64_t block_cache_budget(const struct block_cache *cache)
+{
+	return atomic_load_explicit(&cache->budget_bytes, memory_order_relaxed);
 }

@@ -91,15 +91,8 @@ static bool filter_knows(const struct index_walk *walk, struct key key)
 {
 	uint64_t hash = key_hash(key);
 	uint32_t line = layer_filter_line(hash, walk->footer->filter_lines);
-	const uint8_t *bits = walk->filter + (size_t)line * LAYER_FILTER_LINE_BYTES;
 
-	for (unsigned probe = 0; probe < LAYER_FILTER_PROBES; probe++) {
-		unsigned bit = layer_filter_bit(hash, probe);
-
-		if (!(bits[bit / 8] & 1u << bit % 8))
-			return false;
-	}
-	return true;
+	return layer_filter_line_has(walk->filter + (size_t)line * LAYER_FILTER_LINE_BYTES, hash);
 }
 
 struct key_record {

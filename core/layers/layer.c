@@ -9,6 +9,7 @@
 #include "io.h"
 #include "open_layer.h"
 #include "sealed_layer.h"
+#include "table_layer.h"
 
 static struct open_layer *as_open(struct layer *layer)
 {
@@ -22,9 +23,30 @@ static struct sealed_layer *as_sealed(struct layer *layer)
 
 int layer_find(struct layer *layer, struct key key, struct lsn lsn, struct version *version_out)
 {
-	return layer->kind == LAYER_OPEN
-		       ? open_layer_find(as_open(layer), key, lsn, version_out)
-		       : sealed_layer_find(as_sealed(layer), key, lsn, version_out);
+	switch (layer->kind) {
+	case LAYER_OPEN:
+		return open_layer_find(as_open(layer), key, lsn, version_out);
+	case LAYER_SEALED:
+		return sealed_layer_find(as_sealed(layer), key, lsn, version_out);
+	default:
+		return table_layer_find(layer, key, lsn, version_out);
+	}
+}
+
+int layer_find_chain(struct layer *layer, struct key key, struct lsn lsn, struct version *versions,
+		     uint32_t room, uint32_t *count_out)
+{
+	*count_out = 0;
+	switch (layer->kind) {
+	case LAYER_OPEN:
+		*count_out = open_layer_find_chain(as_open(layer), key, lsn, versions, room);
+		return 0;
+	case LAYER_SEALED:
+		return sealed_layer_find_chain(as_sealed(layer), key, lsn, versions, room, count_out);
+	case LAYER_TABLE:
+		break;
+	}
+	return table_layer_find_chain(layer, key, lsn, versions, room, count_out);
 }
 
 static void open_find_pages(struct open_layer *layer, uint64_t ino, uint64_t first,
@@ -41,26 +63,41 @@ static void open_find_pages(struct open_layer *layer, uint64_t ino, uint64_t fir
 int layer_find_pages(struct layer *layer, uint64_t ino, uint64_t first, uint32_t count,
 		     struct lsn lsn, struct version *versions, uint32_t *found)
 {
-	if (layer->kind == LAYER_SEALED)
+	switch (layer->kind) {
+	case LAYER_OPEN:
+		open_find_pages(as_open(layer), ino, first, count, lsn, versions, found);
+		return 0;
+	case LAYER_SEALED:
 		return sealed_layer_find_pages(as_sealed(layer), ino, first, count, lsn, versions,
 					       found);
-	open_find_pages(as_open(layer), ino, first, count, lsn, versions, found);
-	return 0;
+	default:
+		return table_layer_find_pages(layer, ino, first, count, lsn, versions, found);
+	}
 }
 
 int layer_each_name(struct layer *layer, uint64_t ino, uint64_t from, layer_key_fn *fn,
 		    void *context)
 {
-	return layer->kind == LAYER_OPEN
-		       ? open_layer_each_name(as_open(layer), ino, from, fn, context)
-		       : sealed_layer_each_name(as_sealed(layer), ino, from, fn, context);
+	switch (layer->kind) {
+	case LAYER_OPEN:
+		return open_layer_each_name(as_open(layer), ino, from, fn, context);
+	case LAYER_SEALED:
+		return sealed_layer_each_name(as_sealed(layer), ino, from, fn, context);
+	default:
+		return table_layer_each_name(layer, ino, from, fn, context);
+	}
 }
 
 int layer_each_version(struct layer *layer, uint64_t ino, layer_version_fn *fn, void *context)
 {
-	return layer->kind == LAYER_OPEN
-		       ? open_layer_each_version(as_open(layer), ino, fn, context)
-		       : sealed_layer_each_version(as_sealed(layer), ino, fn, context);
+	switch (layer->kind) {
+	case LAYER_OPEN:
+		return open_layer_each_version(as_open(layer), ino, fn, context);
+	case LAYER_SEALED:
+		return sealed_layer_each_version(as_sealed(layer), ino, fn, context);
+	default:
+		return table_layer_each_version(layer, ino, fn, context);
+	}
 }
 
 static int check(const struct version *version, const uint8_t *payload)
@@ -76,6 +113,8 @@ int version_load(const struct version *version, void *scratch, const uint8_t **p
 	const uint8_t *payload = scratch;
 	int err = 0;
 
+	if (version->layer->kind == LAYER_TABLE)
+		return table_layer_payload(version, payload_out);
 	if (version->layer->kind == LAYER_OPEN)
 		payload = as_open(version->layer)->arena.base + version->offset;
 	else
@@ -87,14 +126,25 @@ int version_load(const struct version *version, void *scratch, const uint8_t **p
 	return err;
 }
 
-bool version_is_at_hand(const struct version *version)
+/* Where the payload lies in memory, unverified; NULL: it would have to be read. */
+static const uint8_t *payload_at_hand(const struct version *version)
 {
 	const uint8_t *map;
 
-	if (version->layer->kind == LAYER_OPEN || version->size_bytes == 0)
-		return true;
+	if (version->layer->kind == LAYER_TABLE)
+		return table_layer_payload_at_hand(version);
+	if (version->layer->kind == LAYER_OPEN)
+		return as_open(version->layer)->arena.base + version->offset;
 	map = sealed_layer_map(as_sealed(version->layer));
-	return map && io_is_resident(map + version->offset, version->size_bytes);
+	if (!map || (version->size_bytes &&
+		     !io_is_resident(map + version->offset, version->size_bytes)))
+		return NULL;
+	return map + version->offset;
+}
+
+bool version_is_at_hand(const struct version *version)
+{
+	return version->size_bytes == 0 || payload_at_hand(version);
 }
 
 #define SAMPLES 16u
@@ -131,12 +181,8 @@ bool version_looks_like(const struct version *version, const uint8_t *bytes, siz
 
 	assert(version->form == VERSION_IMAGE && version->size_bytes <= size_bytes &&
 	       size_bytes >= SAMPLES * sizeof(uint64_t) / 2);
-	if (!version_is_at_hand(version))
-		return false;
-	context.payload = version->layer->kind == LAYER_OPEN
-				  ? as_open(version->layer)->arena.base + version->offset
-				  : sealed_layer_map(as_sealed(version->layer)) + version->offset;
-	return fault_guarded(glance, &context) == 0 && context.alike >= SAMPLES_ALIKE;
+	context.payload = payload_at_hand(version);
+	return context.payload && fault_guarded(glance, &context) == 0 && context.alike >= SAMPLES_ALIKE;
 }
 
 struct view_check {
@@ -153,15 +199,18 @@ static int view_check(void *context)
 
 int version_view(const struct version *version, const uint8_t **payload_out)
 {
-	const uint8_t *base = version->layer->kind == LAYER_OPEN
-				      ? as_open(version->layer)->arena.base
-				      : sealed_layer_map(as_sealed(version->layer));
-	struct view_check view = { version, base ? base + version->offset : NULL };
+	struct view_check view = { version, NULL };
+	const uint8_t *base;
 	int err;
 
 	*payload_out = NULL;
+	if (version->layer->kind == LAYER_TABLE)
+		return table_layer_payload(version, payload_out);
+	base = version->layer->kind == LAYER_OPEN ? as_open(version->layer)->arena.base
+						  : sealed_layer_map(as_sealed(version->layer));
 	if (!base)
 		return 1;
+	view.payload = base + version->offset;
 	err = fault_guarded(view_check, &view);
 	if (!err)
 		*payload_out = view.payload;

@@ -2,8 +2,8 @@
  * Layer: a stretch of the history, (start, end], with an index by key.
  *
  * An open layer takes batches; a sealed one is read from its file and never
- * changes. This header is what readers need of either; open_layer.h and
- * sealed_layer.h make them.
+ * changes; a table layer holds, of some keys, the versions that compaction kept. This header is
+ * what readers need of any; open_layer.h, sealed_layer.h and table_layer.h make them.
  *
  * A layer handed out under a guard lives until the guard is dropped. The calls
  * here take no lock but a cache shard's and may be made from any thread.
@@ -22,6 +22,7 @@
 enum layer_kind {
 	LAYER_OPEN,
 	LAYER_SEALED,
+	LAYER_TABLE,
 };
 
 struct layer {
@@ -37,22 +38,35 @@ struct version {
 	struct layer *layer;
 	struct key key;
 	struct lsn lsn;
-	uint64_t checksum;
-	uint32_t offset;                /* of the payload in the layer's file */
+	uint64_t checksum;              /* of the payload; table layers have none */
+	uint32_t offset;                /* of the payload in the layer's file; table layers: in its block */
 	uint32_t size_bytes;            /* of the payload */
 	uint8_t form;                   /* enum version_form; 0: nothing found */
 	uint8_t weight;
+	uint32_t block;                 /* table layers: number of the data block */
+	uint32_t back;                  /* table layers: LSN minus position */
 };
 
-/* The byte of the history at which the version's payload lies. */
+/* The byte of the history at which the version's payload lay when it was written: of
+ * attributes. Of other keys in a table layer it is the LSN. */
 static inline uint64_t version_position(const struct version *version)
 {
+	if (version->layer->kind == LAYER_TABLE)
+		return version->lsn.value - version->back;
 	return version->layer->start.value + version->offset - LAYER_HEADER_BYTES;
 }
 
 /* Find the newest version of @key at or below @lsn. 0; 1: this layer has none;
  * -EBADMSG: an index block is damaged; other -errno. */
 int layer_find(struct layer *layer, struct key key, struct lsn lsn, struct version *version_out);
+
+/*
+ * The versions of @key from the newest at or below @lsn downward, one behind the other, up to
+ * one of weight 0 or the oldest that the layer has, at most @room. 0 and *count_out, which
+ * is 0 if it has none; -errno as layer_find.
+ */
+int layer_find_chain(struct layer *layer, struct key key, struct lsn lsn, struct version *versions,
+		     uint32_t room, uint32_t *count_out);
 
 /*
  * layer_find for the @count pages of @ino from block @first on, in one visit:
@@ -74,9 +88,9 @@ int layer_each_version(struct layer *layer, uint64_t ino, layer_version_fn *fn, 
 
 /*
  * The payload of a version, its checksum verified. An open layer's lies in its
- * arena and is not copied; a sealed layer's is read into @scratch, which has
- * room for version->size_bytes. 0 and *payload_out; -EBADMSG: the checksum is wrong;
- * other -errno. Use an open layer's as version_view says.
+ * arena and is not copied, a table layer's lies in the block cache; a sealed layer's is read into
+ * @scratch, which has room for version->size_bytes. 0 and *payload_out; -EBADMSG: the checksum
+ * is wrong; other -errno. Use an open layer's as version_view says.
  */
 int version_load(const struct version *version, void *scratch, const uint8_t **payload_out);
 
@@ -89,10 +103,10 @@ bool version_is_at_hand(const struct version *version);
 bool version_looks_like(const struct version *version, const uint8_t *bytes, size_t size_bytes);
 
 /*
- * The payload of a version where it lies, in a mapping of its layer's file, its
- * checksum verified. Valid while the guard lasts; whoever touches it does so
+ * The payload of a version where it lies, in a mapping of its layer's file or in the block
+ * cache, its checksum verified. Valid while the guard lasts; whoever touches it does so
  * under fault_guarded, or hands it to a system call. 0 and *payload_out; 1: this layer
- * is not mapped, use version_load; -EBADMSG; -EIO: its pages can't be read.
+ * is not mapped, use version_load; -EBADMSG; -EIO: its pages can't be read; other -errno.
  */
 int version_view(const struct version *version, const uint8_t **payload_out);
 

@@ -114,6 +114,27 @@ static inline unsigned layer_filter_bit(uint64_t hash, unsigned probe)
 	return (unsigned)((hash * UINT64_C(0x9e3779b97f4a7c15)) >> (probe * 9)) & 511u;
 }
 
+/* Does the line that @hash leads to have all its bits? */
+static inline bool layer_filter_line_has(const uint8_t line[LAYER_FILTER_LINE_BYTES], uint64_t hash)
+{
+	for (unsigned probe = 0; probe < LAYER_FILTER_PROBES; probe++) {
+		unsigned bit = layer_filter_bit(hash, probe);
+
+		if (!(line[bit / 8] & 1u << bit % 8))
+			return false;
+	}
+	return true;
+}
+
+static inline void layer_filter_line_set(uint8_t line[LAYER_FILTER_LINE_BYTES], uint64_t hash)
+{
+	for (unsigned probe = 0; probe < LAYER_FILTER_PROBES; probe++) {
+		unsigned bit = layer_filter_bit(hash, probe);
+
+		line[bit / 8] |= (uint8_t)(1u << bit % 8);
+	}
+}
+
 /* "<16 hexadecimal digits>.layer", NUL included. */
 #define LAYER_NAME_BYTES 24u
 void layer_name(uint64_t layer_id, char name_out[LAYER_NAME_BYTES]);

@@ -359,17 +359,42 @@ static void version_from_node(struct open_layer *layer, struct key key,
 	};
 }
 
+/* The newest version at or below @lsn; NULL if there is none. */
+static const struct version_node *find_node(const struct open_layer *layer, struct key key,
+					    struct lsn lsn)
+{
+	uint64_t relative = lsn.value - layer->base.start.value;
+
+	if (lsn.value < layer->base.start.value)
+		return NULL;
+	return version_index_find(layer->index, key,
+				  relative > UINT32_MAX ? UINT32_MAX : (uint32_t)relative);
+}
+
+uint32_t open_layer_find_chain(struct open_layer *layer, struct key key, struct lsn lsn,
+			       struct version *versions, uint32_t room)
+{
+	const struct version_node *node = find_node(layer, key, lsn);
+	uint32_t count = 0;
+
+	for (; node && count < room; node = version_index_before(layer->index, node)) {
+		version_from_node(layer, key, node, &versions[count++]);
+		if (!node->weight)
+			break;
+	}
+	return count;
+}
+
+uint64_t open_layer_file_bytes(const struct open_layer *layer)
+{
+	return layer->arena.capacity_bytes;
+}
+
 int open_layer_find(struct open_layer *layer, struct key key, struct lsn lsn,
 		    struct version *version_out)
 {
-	uint64_t relative = lsn.value - layer->base.start.value;
-	const struct version_node *node;
+	const struct version_node *node = find_node(layer, key, lsn);
 
-	if (lsn.value < layer->base.start.value)
-		node = NULL;
-	else
-		node = version_index_find(layer->index, key,
-					  relative > UINT32_MAX ? UINT32_MAX : (uint32_t)relative);
 	if (!node) {
 		memset(version_out, 0, sizeof(*version_out));
 		return 1;
@@ -745,11 +770,7 @@ static void build_filter(struct index_builder *builder, const struct version_ind
 							     line / LAYER_FILTER_LINES_PER_BLOCK) +
 				line % LAYER_FILTER_LINES_PER_BLOCK * LAYER_FILTER_LINE_BYTES;
 
-		for (unsigned probe = 0; probe < LAYER_FILTER_PROBES; probe++) {
-			unsigned bit = layer_filter_bit(hash, probe);
-
-			bits[bit / 8] |= (uint8_t)(1u << bit % 8);
-		}
+		layer_filter_line_set(bits, hash);
 	}
 	for (uint32_t block = footer->filter_block; block < footer->key_block; block++)
 		block_seal(builder, block);

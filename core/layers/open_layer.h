@@ -141,6 +141,9 @@ int open_layer_rebuild(int dir_fd, uint64_t layer_id, const struct store_identit
 /* What layer.h dispatches to. */
 int open_layer_find(struct open_layer *layer, struct key key, struct lsn lsn,
 		    struct version *version_out);
+uint32_t open_layer_find_chain(struct open_layer *layer, struct key key, struct lsn lsn,
+			       struct version *versions, uint32_t room);
+uint64_t open_layer_file_bytes(const struct open_layer *layer);         /* reserved on disk */
 int open_layer_each_name(struct open_layer *layer, uint64_t ino, uint64_t from, layer_key_fn *fn,
 			 void *context);
 int open_layer_each_version(struct open_layer *layer, uint64_t ino, layer_version_fn *fn,

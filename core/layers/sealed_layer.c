@@ -152,12 +152,7 @@ static int filter_probe(struct sealed_layer *layer, struct key key)
 	if (err)
 		return err;
 	bits = cursor.bytes + line % LAYER_FILTER_LINES_PER_BLOCK * LAYER_FILTER_LINE_BYTES;
-	for (unsigned probe = 0; probe < LAYER_FILTER_PROBES && !err; probe++) {
-		unsigned bit = layer_filter_bit(hash, probe);
-
-		err = !(bits[bit / 8] & 1u << bit % 8);
-	}
-	return err;
+	return layer_filter_line_has(bits, hash) ? 0 : 1;
 }
 
 static struct key key_at(const uint8_t *bytes)
@@ -301,56 +296,93 @@ static int version_read(struct sealed_layer *layer, struct block_cursor *cursor,
 	return 0;
 }
 
+/* Number of the newest of a key's versions at or below @lsn, counted from its newest; version_count: none is. */
+static int version_place(struct sealed_layer *layer, struct block_cursor *cursor,
+			 const struct key_record *record, struct lsn lsn, uint32_t *place_out)
+{
+	uint32_t low = 0, high = record->version_count;
+	struct version probe;
+	int err = 0;
+
+	/* Newest first: find the first that is not above. */
+	while (low < high && !err) {
+		uint32_t middle = low + (high - low) / 2;
+
+		err = version_read(layer, cursor, record->key, record->version_first + middle,
+				   &probe);
+		if (!err && probe.lsn.value > lsn.value)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	*place_out = low;
+	return err;
+}
+
 /* The newest of a key's versions at or below @lsn. 0, 1 or -errno. */
 static int version_search(struct sealed_layer *layer, struct block_cursor *cursor,
 			  const struct key_record *record, struct lsn lsn,
 			  struct version *version_out)
 {
-	uint32_t low = 0, high = record->version_count;
-	struct version probe;
-	int err;
+	uint32_t place;
+	int err = version_place(layer, cursor, record, lsn, &place);
 
-	/* Newest first: find the first that is not above. */
-	while (low < high) {
-		uint32_t middle = low + (high - low) / 2;
+	if (err || place == record->version_count)
+		return err ? err : 1;
+	return version_read(layer, cursor, record->key, record->version_first + place, version_out);
+}
 
-		err = version_read(layer, cursor, record->key, record->version_first + middle,
-				   &probe);
-		if (err)
-			return err;
-		if (probe.lsn.value > lsn.value)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	if (low == record->version_count)
-		return 1;
-	return version_read(layer, cursor, record->key, record->version_first + low, version_out);
+/* The record of @key. 0; 1: it has none; -errno. */
+static int key_search(struct sealed_layer *layer, struct key key, struct key_record *record_out)
+{
+	struct block_cursor keys = { 0 };
+	uint32_t number;
+	int err = filter_probe(layer, key);
+
+	if (!err)
+		err = key_lower_bound(layer, &keys, key, &number);
+	if (!err && number == layer->footer.key_count)
+		err = 1;
+	if (!err)
+		err = key_record_read(layer, &keys, number, record_out);
+	if (!err && !key_equal(record_out->key, key))
+		err = 1;
+	return err;
 }
 
 int sealed_layer_find(struct sealed_layer *layer, struct key key, struct lsn lsn,
 		      struct version *version_out)
 {
-	struct block_cursor keys = { 0 }, versions = { 0 };
+	struct block_cursor versions = { 0 };
 	struct key_record record;
-	uint32_t number;
-	int err;
+	int err = key_search(layer, key, &record);
 
-	memset(version_out, 0, sizeof(*version_out));
-	err = filter_probe(layer, key);
-	if (err)
-		return err;
-	err = key_lower_bound(layer, &keys, key, &number);
-	if (!err && number == layer->footer.key_count)
-		err = 1;
-	if (!err)
-		err = key_record_read(layer, &keys, number, &record);
-	if (!err && !key_equal(record.key, key))
-		err = 1;
 	if (!err)
 		err = version_search(layer, &versions, &record, lsn, version_out);
 	if (err)
 		memset(version_out, 0, sizeof(*version_out));
+	return err;
+}
+
+int sealed_layer_find_chain(struct sealed_layer *layer, struct key key, struct lsn lsn,
+			    struct version *versions, uint32_t room, uint32_t *count_out)
+{
+	struct block_cursor cursor = { 0 };
+	struct key_record record;
+	uint32_t place, count = 0;
+	int err = key_search(layer, key, &record);
+
+	*count_out = 0;
+	if (err)
+		return err < 0 ? err : 0;
+	err = version_place(layer, &cursor, &record, lsn, &place);
+	for (; !err && count < room && place < record.version_count; place++) {
+		err = version_read(layer, &cursor, key, record.version_first + place,
+				   &versions[count]);
+		if (!err && !versions[count++].weight)
+			break;
+	}
+	*count_out = err ? 0 : count;
 	return err;
 }
 

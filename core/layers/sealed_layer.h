@@ -34,6 +34,8 @@ int sealed_layer_first_lsn(struct sealed_layer *layer, struct lsn *lsn_out);
 /* What layer.h dispatches to. */
 int sealed_layer_find(struct sealed_layer *layer, struct key key, struct lsn lsn,
 		      struct version *version_out);
+int sealed_layer_find_chain(struct sealed_layer *layer, struct key key, struct lsn lsn,
+			    struct version *versions, uint32_t room, uint32_t *count_out);
 int sealed_layer_find_pages(struct sealed_layer *layer, uint64_t ino, uint64_t first,
 			    uint32_t count, struct lsn lsn, struct version *versions,
 			    uint32_t *found);

@@ -18,6 +18,13 @@ enum table_kind {
 	TABLE_IMAGE = 2,                /* each key has one, which stands alone */
 };
 
+/* What the end of a layer is. A run whose manifest is lost is put together by it. */
+enum table_ending {
+	TABLE_ENDS_KEY = 0,             /* its last key is whole in the run up to here */
+	TABLE_SPLITS_KEY = 1,           /* the last key has more versions, in the run's next layer */
+	TABLE_ENDS_RUN = 2,             /* nothing more comes: the merge that made the run is through */
+};
+
 /* How blocks are stored. Each block says what it is itself. On disk. */
 enum compression {
 	COMPRESSION_DEFAULT = 0,
@@ -28,8 +35,12 @@ enum compression {
 
 struct table_summary {
 	uint64_t layer_id;
+	uint64_t run_id;
 	enum table_kind kind;
+	enum table_ending ending;
+	uint32_t level, number;         /* of its run; of the layer in its run, from 0 */
 	struct lsn start, end;          /* the span of its run */
+	struct lsn oldest;              /* the merge kept what is needed from here on; 0: it kept all */
 	struct key first_key, last_key;
 	struct lsn first_lsn, last_lsn; /* of the first version of first_key, of the last of last_key */
 	uint64_t file_bytes;

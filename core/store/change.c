@@ -243,6 +243,10 @@ int change_commit(struct change *change)
 	for (uint32_t i = 0; i < change->inode_count && !err; i++)
 		if (change->inodes[i].edited)
 			err = add_attr_entry(change, &change->inodes[i]);
+	/* Before it is history that may be dropped. */
+	for (uint32_t i = 0; i < change->inode_count && !err; i++)
+		if (change->inodes[i].edited && !change->inodes[i].next.shown.nlink)
+			err = orphans_add(&change->store->orphans, change->inodes[i].next.shown.ino);
 	for (uint32_t i = 0; i < change->bucket_count && !err; i++)
 		if (bucket_is_edited(change, &change->buckets[i]))
 			err = add_bucket_entry(change, &change->buckets[i]);

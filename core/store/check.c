@@ -148,21 +148,43 @@ static void hand_out_waiting(struct check *check)
 
 /* ---- the tree ---- */
 
+/* The tree at an LSN of the past, which stays while it is looked at. One that is gone by now is none
+ * to be checked. */
+static int check_past_tree(struct check *check, struct lsn at)
+{
+	uint64_t inode_count;
+	int err = store_pin(check->store, at);
+
+	if (err)
+		return err == -ENOENT ? 0 : err;
+	err = tree_check(check->store, at, &check->hooks, NULL, NULL, &inode_count);
+	store_unpin(check->store, at);
+	check->result->state_count += !err;
+	return err;
+}
+
 static int check_trees(struct check *check)
 {
 	struct store_check_result *result = check->result;
 	unsigned samples = check->options->sample_count ? check->options->sample_count
 							: SAMPLES_STANDARD;
-	uint64_t inode_count, span;
+	uint64_t span;
 	int err;
 
-	store_window(check->store, &result->oldest, &result->newest);
-	if (!result->newest.value)      /* nothing was ever written */
-		return 0;
+	do {
+		store_window(check->store, &result->oldest, &result->newest);
+		if (!result->newest.value)      /* nothing was ever written */
+			return 0;
+		/* With a small window and fast writers it may be gone again. */
+		err = store_pin(check->store, result->newest);
+	} while (err == -ENOENT);
+	if (err)
+		return err;
 	if (check->waiting_count)
 		qsort(check->waiting, check->waiting_count, sizeof(*check->waiting), compare_inos);
 	err = tree_check(check->store, result->newest, &check->hooks,
 			 check->waiting_count ? take_name : NULL, check, &result->inode_count);
+	store_unpin(check->store, result->newest);
 	if (err)
 		return err;
 	result->state_count = 1;
@@ -171,9 +193,7 @@ static int check_trees(struct check *check)
 		/* In 128 bits: the product may not fit 64. */
 		uint64_t at = (uint64_t)((unsigned __int128)span * i / samples);
 
-		err = tree_check(check->store, lsn_make(result->oldest.value + at), &check->hooks,
-				 NULL, NULL, &inode_count);
-		result->state_count += !err;
+		err = check_past_tree(check, lsn_make(result->oldest.value + at));
 	}
 	return err;
 }

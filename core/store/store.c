@@ -13,6 +13,7 @@
 #include "recent_pages.h"
 #include "manifest.h"
 #include "past_attr.h"
+#include "retention.h"
 #include "store_internal.h"
 
 #define LOCK_NAME "lock"
@@ -161,7 +162,13 @@ static bool page_size_is_offered(uint32_t size_bytes)
 	       (size_bytes & (size_bytes - 1)) == 0;
 }
 
-static int mkfs_in(int dir_fd, const char *path, uint32_t page_size_bytes, struct report *report)
+static uint32_t page_size_of(const struct store_mkfs_options *options)
+{
+	return options->page_size_bytes ? options->page_size_bytes : STORE_PAGE_SIZE_DEFAULT;
+}
+
+static int mkfs_in(int dir_fd, const char *path, const struct store_mkfs_options *options,
+		   struct report *report)
 {
 	enum dir_state state;
 	int err = dir_state_get(dir_fd, &state);
@@ -176,7 +183,8 @@ static int mkfs_in(int dir_fd, const char *path, uint32_t page_size_bytes, struc
 		return report_set(report, -ENOTEMPTY,
 				  "%s: the directory is not empty: choose another place", path);
 	if (!err)
-		err = engine_create(dir_fd, page_size_bytes);
+		err = engine_create(dir_fd, page_size_of(options),
+				    (enum compression)options->compression);
 	if (err)
 		report_set(report, err, "%s: can't make the store: %s", path, strerror(-err));
 	return err;
@@ -236,14 +244,15 @@ static int sync_parent(const char *path)
 
 int store_mkfs(const char *path, const struct store_mkfs_options *options, struct report *report)
 {
-	uint32_t page_size = options->page_size_bytes ? options->page_size_bytes
-						      : STORE_PAGE_SIZE_DEFAULT;
+	uint32_t page_size = page_size_of(options);
 	int dir_fd, err;
 
 	if (!page_size_is_offered(page_size))
 		return report_set(report, -EINVAL,
 				  "page size %u: it must be a power of two from %u to %u", page_size,
 				  STORE_PAGE_SIZE_MIN, STORE_PAGE_SIZE_MAX);
+	if (options->compression > STORE_COMPRESSION_ZSTD)
+		return report_set(report, -EINVAL, "no such compression");
 	err = io_make_dir(AT_FDCWD, path);
 	if (err)
 		return report_set(report, err, "%s: can't make the directory: %s", path,
@@ -253,7 +262,7 @@ int store_mkfs(const char *path, const struct store_mkfs_options *options, struc
 		return report_set(report, err, "%s: not a directory: choose another place", path);
 	if (err)
 		return report_set(report, err, "%s: %s", path, strerror(-err));
-	err = mkfs_in(dir_fd, path, page_size, report);
+	err = mkfs_in(dir_fd, path, options, report);
 	io_close(dir_fd);
 	if (!err)
 		err = mkfs_root(path, options, report);
@@ -336,6 +345,7 @@ void store_stop(struct store *store)
 void store_free(struct store *store)
 {
 	store_stop(store);
+	orphans_destroy(&store->orphans);
 	pthread_mutex_destroy(&store->rename_lock);
 	io_close(store->lock_fd);
 	io_close(store->dir_fd);
@@ -351,6 +361,10 @@ static int open_engine(struct store *store, const struct store_options *options,
 		.layer_size_bytes = options->layer_size_bytes,
 		.freeze_age_ns = options->freeze_age_ns,
 		.cache_size_bytes = options->cache_size_bytes,
+		.fanin_0 = options->fanin_0,
+		.fanin = options->fanin,
+		.no_compaction = options->no_compaction,
+		.retention = retention_hooks_of(store),
 	};
 	struct report inner = { "" };
 	int err = engine_open(store->dir_fd, &engine_options, &inner, &store->engine);
@@ -372,6 +386,7 @@ struct store *store_new(unsigned name_hash_bits)
 		return NULL;
 	store->dir_fd = store->lock_fd = -1;
 	store->name_hash_mask = hash_mask(name_hash_bits);
+	orphans_init(&store->orphans);
 	pthread_mutex_init(&store->rename_lock, NULL);
 	return store;
 }
@@ -446,19 +461,63 @@ int store_freeze(struct store *store)
 	return engine_freeze(store->engine);
 }
 
+int store_window_set(struct store *store, const struct store_window *limits)
+{
+	struct engine_window window = { limits->time_ns, limits->bytes };
+
+	return engine_window_set(store->engine, &window);
+}
+
+void store_window_limits(struct store *store, struct store_window *limits_out)
+{
+	struct engine_window window;
+
+	engine_window_get(store->engine, &window);
+	*limits_out = (struct store_window){ window.time_ns, window.bytes };
+}
+
+int store_pin(struct store *store, struct lsn lsn)
+{
+	return engine_pin(store->engine, lsn);
+}
+
+void store_unpin(struct store *store, struct lsn lsn)
+{
+	engine_unpin(store->engine, lsn);
+}
+
+int store_compact(struct store *store)
+{
+	return engine_compact(store->engine);
+}
+
+int store_collect(struct store *store, bool dry, struct store_gc *gc_out)
+{
+	struct engine_gc gc;
+	int err = engine_gc(store->engine, dry, &gc);
+
+	_Static_assert(sizeof(gc.pins) == sizeof(gc_out->pins), "the same pins");
+	*gc_out = (struct store_gc){
+		.dropped_versions = gc.dropped_versions,
+		.dropped_bytes = gc.dropped_bytes,
+		.bytes_before = gc.bytes_before,
+		.bytes_after = gc.written_bytes,
+		.pin_count = gc.pin_count,
+	};
+	for (uint32_t i = 0; i < gc.pin_count; i++)
+		gc_out->pins[i] = (struct store_gc_pin){ gc.pins[i].lsn, gc.pins[i].bytes };
+	return err;
+}
+
 void store_window(struct store *store, struct lsn *oldest_out, struct lsn *newest_out)
 {
 	*oldest_out = engine_oldest(store->engine);
 	*newest_out = engine_newest(store->engine);
 }
 
-int store_resolve(struct store *store, struct lsn at, struct lsn *lsn_out)
+bool store_can_read(struct store *store, struct lsn at)
 {
-	struct lsn oldest, newest;
-
-	store_window(store, &oldest, &newest);
-	*lsn_out = lsn_is_head(at) ? newest : at;
-	return lsn_out->value < oldest.value || lsn_out->value > newest.value ? -ENOENT : 0;
+	return at.value <= engine_newest(store->engine).value && engine_is_kept(store->engine, at);
 }
 
 const char *store_path(const struct store *store)
@@ -529,16 +588,17 @@ static void usage_from_manifest(const struct manifest *manifest, struct store_us
 	usage->format_version = manifest->format_version;
 	usage->newest = usage->durable = manifest->durable;
 	id_to_text(manifest->store.id, usage->id);
-	for (uint32_t i = 0; i < manifest->layer_count; i++) {
-		const struct manifest_layer *layer = &manifest->layers[i];
+	for (uint32_t i = 0; i < manifest->run_count; i++) {
+		const struct manifest_run *run = &manifest->runs[i];
+		const struct table_summary *layers = manifest_run_layers(run);
 
-		if (!layer->sealed)
-			continue;
-		usage->layer_count++;
-		usage->sealed_bytes += layer->file_bytes;
-		if (layer->end.value > usage->newest.value)
-			usage->newest = layer->end;
+		usage->sealed_bytes += run->file_bytes;
+		for (uint32_t j = 0; j < run->layer_count; j++)
+			usage->sealed_bytes += layers[j].file_bytes;
+		if (run->end.value > usage->newest.value)
+			usage->newest = run->end;
 	}
+	usage->layer_count = manifest_layer_count(manifest);
 }
 
 int store_peek(const char *path, struct store_usage *usage_out, struct report *report)

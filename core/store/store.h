@@ -40,6 +40,14 @@ struct store_mkfs_options {
 	uint32_t page_size_bytes;       /* power of two within the limits above; 0: default */
 	uint32_t root_mode;             /* permission bits of the tree's root; 0: 0755 */
 	uint32_t root_uid, root_gid;
+	uint8_t compression;            /* of compacted layers: enum store_compression */
+};
+
+enum store_compression {
+	STORE_COMPRESSION_DEFAULT,
+	STORE_COMPRESSION_NONE,
+	STORE_COMPRESSION_LZ4,
+	STORE_COMPRESSION_ZSTD,
 };
 
 /*
@@ -59,6 +67,8 @@ struct store_options {
 	uint64_t freeze_age_ns;         /* ... or at this age; 0: one hour */
 	uint64_t cache_size_bytes;      /* index blocks of sealed layers; 0: 64 MiB */
 	unsigned name_hash_bits;        /* tests: fewer bits make names collide; 0: all */
+	uint32_t fanin_0, fanin;        /* tests: so many runs are merged into one; 0: as compaction_plan.h has it */
+	bool no_compaction;             /* tests: history is left as it is written */
 };
 
 /*
@@ -91,6 +101,95 @@ uint32_t store_page_size(const struct store *store);    /* bytes */
  * 0 or -errno. */
 int store_freeze(struct store *store);
 
+/* ---- how long history is kept ---- */
+
+/* Limits on the history that is kept: what is beyond either goes. 0: no limit. */
+struct store_window {
+	uint64_t time_ns;
+	uint64_t bytes;
+};
+
+/* Kept in the store; in force at once. 0; -EROFS; -ENOSPC; -errno. */
+int store_window_set(struct store *store, const struct store_window *limits);
+void store_window_limits(struct store *store, struct store_window *limits_out);
+
+/* Keep the tree at @lsn readable until store_unpin, wherever the window moves. 0; -ENOENT: it can't be
+ * read; -ENOMEM. */
+int store_pin(struct store *store, struct lsn lsn);
+void store_unpin(struct store *store, struct lsn lsn);
+
+/* Merge all history into one run of layers, by key. Waits. 0; -EROFS; -ENOSPC; -EBADMSG: a layer can't be
+ * read; -errno. */
+int store_compact(struct store *store);
+
+/* What a garbage collection dropped, or would. */
+struct store_gc {
+	uint64_t dropped_versions, dropped_bytes;
+	uint64_t bytes_before, bytes_after;     /* on disk, of the layers it went through */
+	uint32_t pin_count;                     /* pins that something is kept for, and no other */
+	struct store_gc_pin {
+		struct lsn lsn;
+		uint64_t bytes;
+	} pins[256];
+};
+
+/* Drop all history that nothing keeps. With @dry count only. Waits. As above. */
+int store_collect(struct store *store, bool dry, struct store_gc *gc_out);
+
+/* ---- what the history is kept in ---- */
+
+enum store_layer_kind {
+	STORE_LAYER_OPEN,               /* takes what is written, or waits to be sealed */
+	STORE_LAYER_SEALED,             /* in the order of the log */
+	STORE_LAYER_DELTA,              /* by key, several versions of each */
+	STORE_LAYER_IMAGE,              /* by key, one of each */
+	STORE_LAYER_LOST,               /* its file is gone, as a repair noted */
+};
+
+struct store_key {
+	uint64_t ino;
+	uint32_t kind;                  /* enum key_kind */
+	uint64_t index;
+};
+
+struct store_layer {
+	uint64_t id, run_id;
+	enum store_layer_kind kind;
+	uint32_t level;
+	struct lsn start, end;          /* of its run; end: of an open layer the newest LSN in it */
+	struct store_key first, last;   /* of a layer by key; else zeros and the highest key */
+	bool merging;                   /* its run is being merged into another */
+	uint64_t file_bytes;
+	uint64_t key_count, version_count;      /* 0: not known without reading it (sealed) */
+};
+
+/* Every layer, oldest run first, by key within a run. Stops at the first result that is not 0 and
+ * returns it. Any thread; @fn must not wait for anything of the store's. */
+typedef int store_layer_fn(void *context, const struct store_layer *layer);
+int store_each_layer(struct store *store, store_layer_fn *fn, void *context);
+
+/* A version as a layer's index has it. */
+struct store_version {
+	struct store_key key;
+	struct lsn lsn;
+	uint64_t layer_id;
+	uint32_t size_bytes;            /* of what is stored, before compression */
+	uint8_t form, weight;           /* enum version_form */
+};
+
+/* Every version in the layer @layer_id, ascending by (key, LSN). As above; -ENOENT: no such layer;
+ * -EBUSY: it is open, and has no index on disk yet. */
+typedef int store_version_fn(void *context, const struct store_version *version);
+int store_each_version_of_layer(struct store *store, uint64_t layer_id, store_version_fn *fn,
+				void *context);
+/* Every version of page @block of inode @ino, newest first, in whatever layer. As above. */
+int store_each_version_of_page(struct store *store, uint64_t ino, uint64_t block,
+			       store_version_fn *fn, void *context);
+
+/* Each pin, ascending. As above. */
+typedef int store_pin_fn(void *context, struct lsn lsn, uint32_t count);
+int store_each_pin(struct store *store, store_pin_fn *fn, void *context);
+
 /* What a layer or the arena holds, in bytes, and for what. */
 struct arena_usage;
 
@@ -114,6 +213,17 @@ struct store_usage {
 	uint64_t version_count;         /* versions in the open layer */
 	/* since the store was opened */
 	uint64_t commit_count, sync_count, flush_count, flush_range_count, flush_bytes, freeze_count;
+	/* layers by kind, and what compaction does */
+	uint32_t run_count, run_limit;  /* a read visits at most run_count layers, and never more than run_limit */
+	uint32_t level_0_count;
+	uint32_t merge_count;           /* under way */
+	int compaction_error;           /* errno of its last attempt; 0: none */
+	uint64_t table_count, table_bytes;      /* layers by key */
+	uint64_t merge_read_bytes, merge_written_bytes, piece_count;    /* since the store was opened */
+	uint64_t gc_dropped_versions, gc_dropped_bytes;
+	uint64_t paced_ns;              /* time that writers were slowed */
+	struct store_window window;
+	uint32_t pin_count;
 };
 
 void store_usage_get(struct store *store, struct store_usage *usage_out);

@@ -10,6 +10,7 @@
 #include "attr.h"
 #include "engine.h"
 #include "inode.h"
+#include "orphans.h"
 #include "store.h"
 #include "tree.h"
 
@@ -28,6 +29,7 @@ struct store {
 	struct listing_cache *listings;
 	struct past_attr_cache *past_attrs;
 	struct recent_pages *recent_pages;
+	struct orphans orphans;
 
 	_Atomic uint64_t ino_next;      /* the next number to give out */
 	pthread_mutex_t rename_lock;    /* held while a directory moves: parents stay put; outside inode locks */
@@ -42,8 +44,8 @@ void store_stop(struct store *store);   /* undo store_start; not started is no e
 /* Undo whatever of them was done. */
 void store_free(struct store *store);
 
-/* LSN_HEAD: the newest; else @at, if it is in the window. -ENOENT: it is not. */
-int store_resolve(struct store *store, struct lsn at, struct lsn *lsn_out);
+/* Can @at, an LSN of the past, be read? A guard is held: then it can for as long as the guard lasts. */
+bool store_can_read(struct store *store, struct lsn at);
 
 /* Attributes of @ino as of @lsn; @raw_out (ATTR_BYTES) and @version_out may be NULL.
  * -ENOENT; -errno. */

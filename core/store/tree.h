@@ -6,7 +6,7 @@
  * the window; what it returns is the state at exactly that LSN.
  *
  * Inode numbers are never reused. A file whose last name is gone stays
- * readable and writable by number until the store is closed.
+ * readable and writable by number until tree_forget, or until the store is closed.
  *
  * Names are bytes without '/' and NUL, 1 to 255 of them; -ENAMETOOLONG and
  * -EINVAL otherwise. No call checks permissions: the kernel does
@@ -146,6 +146,9 @@ int tree_write(struct store *store, uint64_t ino, uint64_t offset_bytes, const v
  * size, also for a truncate. -EISDIR (size of a directory), -EFBIG. */
 int tree_setattr(struct store *store, uint64_t ino, unsigned which, const struct tree_attr *to,
 		 struct tree_attr *attr_out);
+
+/* Nobody has inode @ino open any more: once its last name is gone, so may be what it held. */
+void tree_forget(struct store *store, uint64_t ino);
 
 /* One change of one inode, as `varve log` shows it. */
 struct tree_change {

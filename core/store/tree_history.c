@@ -114,6 +114,29 @@ static int next_change(const struct layer_guard *guard, const struct gather *gat
 	return 0;
 }
 
+/*
+ * Leave out what lies below the window but the attributes that its oldest LSN shows: the first
+ * change that is told. Of what was written with them only what is still seen is there, so
+ * nothing is said of it.
+ */
+static void leave_out_below(struct gather *gather, struct lsn oldest)
+{
+	size_t kept = 0, shown = SIZE_MAX;
+
+	for (size_t i = 0; i < gather->count; i++)
+		if (gather->versions[i].lsn.value <= oldest.value &&
+		    key_kind(gather->versions[i].key) == KEY_ATTR)
+			shown = i;
+	for (size_t i = 0; i < gather->count; i++) {
+		const struct version *version = &gather->versions[i];
+
+		if (i == shown || version->lsn.value > oldest.value ||
+		    (version->lsn.value == oldest.value && key_kind(version->key) != KEY_ATTR))
+			gather->versions[kept++] = *version;
+	}
+	gather->count = kept;
+}
+
 int tree_history(struct store *store, uint64_t ino, tree_change_fn *fn, void *context)
 {
 	struct gather gather = { NULL, 0, 0 };
@@ -128,8 +151,10 @@ int tree_history(struct store *store, uint64_t ino, tree_change_fn *fn, void *co
 	err = engine_each_version(&guard, ino, gather_one, &gather);
 	if (!err && !gather.count)
 		err = -ENOENT;
-	if (!err)
+	if (!err) {
 		qsort(gather.versions, gather.count, sizeof(*gather.versions), compare_versions);
+		leave_out_below(&gather, engine_oldest(store->engine));
+	}
 	while (!err) {
 		err = next_change(&guard, &gather, &at, &before, &first, &change);
 		if (!err && !fn(context, &change))

@@ -243,6 +243,11 @@ static int unlink_once(struct store *store, uint64_t dir, const char *name, bool
 	return err;
 }
 
+void tree_forget(struct store *store, uint64_t ino)
+{
+	orphans_remove(&store->orphans, ino);
+}
+
 int tree_unlink(struct store *store, uint64_t dir, const char *name)
 {
 	int err;

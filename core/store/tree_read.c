@@ -83,20 +83,35 @@ static int past_attr(struct store *store, const struct layer_guard *guard, uint6
 	return !err && attr_out->shown.nlink == 0 ? -ENOENT : err;
 }
 
+/* The head's attributes, the newest LSN, and a guard that covers it. What was the newest may
+ * be gone when the guard is there, with a small window and fast writers. */
+static int head_attr_guarded(struct store *store, struct layer_guard *guard, uint64_t ino,
+			     struct attr *attr_out, struct lsn *lsn_out)
+{
+	for (;;) {
+		int err = head_attr(store, ino, attr_out, lsn_out);
+
+		if (err)
+			return err;
+		engine_guard_take(store->engine, guard);
+		if (engine_is_kept(store->engine, *lsn_out))
+			return 0;
+		layer_guard_drop(guard);
+	}
+}
+
 /* Attributes at @at, the LSN to read at, and a guard that covers it. */
 static int attr_guarded(struct store *store, struct layer_guard *guard, uint64_t ino,
 			struct lsn at, struct attr *attr_out, struct lsn *lsn_out)
 {
-	int err;
+	int err = -ENOENT;
 
-	err = lsn_is_head(at) ? head_attr(store, ino, attr_out, lsn_out)
-			      : store_resolve(store, at, lsn_out);
-	if (err)
-		return err;
-	engine_guard_take(store->engine, guard);
 	if (lsn_is_head(at))
-		return 0;
-	err = past_attr(store, guard, ino, *lsn_out, attr_out);
+		return head_attr_guarded(store, guard, ino, attr_out, lsn_out);
+	*lsn_out = at;
+	engine_guard_take(store->engine, guard);
+	if (store_can_read(store, at))
+		err = past_attr(store, guard, ino, at, attr_out);
 	if (err)
 		layer_guard_drop(guard);
 	return err;

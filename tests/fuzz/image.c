@@ -68,26 +68,26 @@ static void add_region(struct image *image, struct image_file *file, uint64_t st
 			(struct image_region){ file, (size_t)start, (size_t)(end - start) };
 }
 
-static void add_layer(struct image *image, const struct manifest_layer *entry)
+static void add_layer(struct image *image, uint64_t layer_id, bool sealed)
 {
 	char name[LAYER_NAME_BYTES], path[64];
 	const struct layer_footer *footer;
 	struct image_file *file;
 
-	layer_name(entry->layer_id, name);
+	layer_name(layer_id, name);
 	snprintf(path, sizeof(path), "layers/%s", name);
-	file = add_file(image, path, entry->layer_id);
-	file->sealed = entry->sealed;
+	file = add_file(image, path, layer_id);
+	file->sealed = sealed;
 	footer = &file->footer;
 	add_region(image, file, 0, 64);
 	add_region(image, file, LAYER_HEADER_BYTES, LAYER_HEADER_BYTES + 512);
-	if (!entry->sealed) {
+	if (!sealed) {
 		add_region(image, file, LAYER_HEADER_BYTES, file->used_bytes);
 		add_region(image, file, file->used_bytes - TAIL_BYTES - 512, file->used_bytes);
 		return;
 	}
 	must(layer_footer_decode(file->map + file->size_bytes - LAYER_BLOCK_BYTES, &image->store,
-				 entry->layer_id, file->size_bytes, &file->footer) == 0,
+				 layer_id, file->size_bytes, &file->footer) == 0,
 	     "no footer in", file->path);
 	add_region(image, file, LAYER_HEADER_BYTES, (uint64_t)footer->filter_block * LAYER_BLOCK_BYTES);
 	add_region(image, file, (uint64_t)footer->filter_block * LAYER_BLOCK_BYTES,
@@ -128,8 +128,10 @@ struct image *image_get(void)
 	must(dir_fd >= 0 && !manifest_open(&manifest, dir_fd, false, &report), "no manifest in",
 	     image->golden->store);
 	image->store = manifest.store;
-	for (uint32_t i = 0; i < manifest.layer_count; i++)
-		add_layer(image, &manifest.layers[i]);
+	for (uint32_t i = 0; i < manifest.run_count; i++)
+		add_layer(image, manifest.runs[i].run_id, true);
+	for (uint32_t i = 0; i < manifest.open_count; i++)
+		add_layer(image, manifest.open_ids[i], false);
 	struct image_file *file = add_file(image, "manifest", 0);
 	add_region(image, file, 0, 64);
 	add_region(image, file, 64, file->used_bytes);

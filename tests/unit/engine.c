@@ -47,7 +47,7 @@ static int setup(void **state)
 	assert_non_null(test);
 	test->place = place_new("layers");
 	test->options.layer_size_bytes = LAYER_SIZE_MIN;
-	assert_ok(engine_create(test->place->dir_fd, PAGE_BYTES));
+	assert_ok(engine_create(test->place->dir_fd, PAGE_BYTES, COMPRESSION_DEFAULT));
 	engine_start(test);
 	*state = test;
 	return 0;
@@ -173,7 +173,7 @@ static void an_engine_is_made_once(void **state)
 	struct engine_test *test = *state;
 	struct store_identity before = *engine_identity(test->engine);
 
-	assert_err(engine_create(test->place->dir_fd, PAGE_BYTES), -EEXIST);
+	assert_err(engine_create(test->place->dir_fd, PAGE_BYTES, COMPRESSION_DEFAULT), -EEXIST);
 	engine_restart(test);
 	assert_memory_equal(engine_identity(test->engine)->id, before.id, sizeof(before.id));
 }
@@ -867,7 +867,7 @@ static void a_full_disk_refuses_commits_until_there_is_room(void **state)
 	must(fd >= 0 && write(fd, ballast, sizeof(ballast)) == sizeof(ballast), "write", "ballast");
 	close(fd);
 	test.place = &small;
-	assert_ok(engine_create(small.dir_fd, PAGE_BYTES));
+	assert_ok(engine_create(small.dir_fd, PAGE_BYTES, COMPRESSION_DEFAULT));
 	engine_start(&test);
 	full = commit_until_full(&test, 0);
 	/* Ten megabytes have room for a layer at least, of three images. */

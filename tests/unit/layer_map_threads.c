@@ -50,13 +50,13 @@ static void *reader_main(void *argument)
 		struct layer_guard guard;
 
 		layer_guard_take(&guard, &shared->maps);
-		for (uint32_t i = 0; i < guard.map->count; i++) {
-			const struct layer *layer = guard.map->layers[i];
+		for (uint32_t i = 0; i < guard.map->run_count; i++) {
+			const struct layer *layer = guard.map->runs[i]->layer;
 
 			require(layer->id == i + 1);
 			require(((const struct counted_layer *)layer)->alive == ALIVE);
 		}
-		require(layer_map_reach(guard.map, LSN_HEAD) == guard.map->count);
+		require(layer_map_reach(guard.map, LSN_HEAD) == guard.map->run_count);
 		layer_guard_drop(&guard);
 		atomic_fetch_add(&shared->reads, 1);
 	}
@@ -76,13 +76,13 @@ static void what_a_guard_sees_lives_until_it_is_dropped(void **state)
 		assert_int_equal(pthread_create(&readers[i], NULL, reader_main, &shared), 0);
 	for (unsigned i = 0; i < LAYERS; i++) {
 		current[i] = layer_make(i + 1);
-		assert_ok(layer_maps_append(&shared.maps, current[i]));
+		assert_ok(layer_maps_add(&shared.maps, current[i], i + 1, current[i]->start, LSN_HEAD));
 	}
 	for (unsigned round = 0; round < ROUNDS || atomic_load(&shared.reads) < ROUNDS; round++) {
 		unsigned i = prng_below(&prng, LAYERS);
 		struct layer *next = layer_make(i + 1);
 
-		assert_ok(layer_maps_replace(&shared.maps, current[i], next));
+		assert_ok(layer_maps_replace(&shared.maps, current[i], next, LSN_HEAD));
 		guard_free_later(&current[i]->garbage, layer_free);
 		current[i] = next;
 	}

@@ -1,0 +1,517 @@
+#include "compact.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine_internal.h"
+
+#define WAIT_NS 1000000000              /* between looks at the horizon */
+#define RETRY_NS 5000000000             /* after a failure that may pass */
+#define PIECE_INPUT_FACTOR 4u           /* a piece reads at most so many times what it should write */
+#define LAYER_BYTES_MIN (1u << 20)      /* of a table layer, where the disk is nearly full */
+
+int compactor_init(struct compactor *compactor)
+{
+	pthread_condattr_t monotonic;
+
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_mutex_init(&compactor->lock, NULL);
+	pthread_cond_init(&compactor->wake, &monotonic);
+	pthread_cond_init(&compactor->done, NULL);
+	pthread_condattr_destroy(&monotonic);
+	return 0;
+}
+
+void compactor_destroy(struct compactor *compactor)
+{
+	while (compactor->jobs) {
+		struct merge_job *job = compactor->jobs;
+
+		compactor->jobs = job->next;
+		merge_job_rest(job);
+		free(job);
+	}
+	pthread_mutex_destroy(&compactor->lock);
+	pthread_cond_destroy(&compactor->wake);
+	pthread_cond_destroy(&compactor->done);
+}
+
+/* ---- jobs ---- */
+
+static bool is_input(const struct merge_job *job, uint64_t run_id)
+{
+	for (uint32_t i = 0; i < job->input_count; i++)
+		if (job->inputs[i] == run_id)
+			return true;
+	return false;
+}
+
+static bool is_merging(const struct compactor *compactor, uint64_t run_id)
+{
+	for (const struct merge_job *job = compactor->jobs; job; job = job->next)
+		if (job->run_id == run_id || is_input(job, run_id))
+			return true;
+	return false;
+}
+
+static void add_job(struct compactor *compactor, struct merge_job *job)
+{
+	job->next = compactor->jobs;
+	compactor->jobs = job;
+	atomic_fetch_add(&compactor->merge_count, 1);
+}
+
+static void remove_job(struct compactor *compactor, struct merge_job *job)
+{
+	struct merge_job **link = &compactor->jobs;
+
+	while (*link != job)
+		link = &(*link)->next;
+	*link = job->next;
+	atomic_fetch_sub(&compactor->merge_count, 1);
+	merge_job_rest(job);
+	free(job);
+}
+
+/* The one to go on with: of the lowest level, for what it waits for comes fastest. */
+static struct merge_job *next_job(const struct compactor *compactor)
+{
+	struct merge_job *best = NULL;
+
+	for (struct merge_job *job = compactor->jobs; job; job = job->next)
+		if (!job->barred && (!best || job->level < best->level))
+			best = job;
+	return best;
+}
+
+/* Of the next layer of a run that is being made. */
+static uint32_t next_number(const struct manifest_run *run)
+{
+	return run->layer_count ? manifest_run_layers(run)[run->layer_count - 1].number + 1 : 0;
+}
+
+int compactor_resume(struct engine *engine)
+{
+	const struct manifest *manifest = &engine->manifest;
+
+	for (uint32_t i = 0; i < manifest->run_count; i++) {
+		const struct manifest_run *input = &manifest->runs[i];
+		const struct manifest_run *output;
+		struct merge_job *job;
+
+		if (!input->into || is_merging(&engine->compactor, input->into))
+			continue;
+		output = manifest_find(manifest, input->into);
+		if (!output)
+			return -EUCLEAN;
+		job = calloc(1, sizeof(*job));
+		if (!job)
+			return -ENOMEM;
+		job->run_id = output->run_id;
+		job->level = output->level;
+		job->start = output->start;
+		job->end = output->end;
+		job->from = input->from;
+		job->layer_count = next_number(output);
+		job->bottom = true;
+		for (uint32_t k = 0; k < manifest->run_count; k++) {
+			if (manifest->runs[k].start.value < output->start.value)
+				job->bottom = false;
+			if (manifest->runs[k].into != job->run_id)
+				continue;
+			if (job->input_count == MERGE_INPUTS_MAX) {
+				free(job);
+				return -EUCLEAN;
+			}
+			job->inputs[job->input_count++] = manifest->runs[k].run_id;
+		}
+		add_job(&engine->compactor, job);
+	}
+	return 0;
+}
+
+/* ---- planning ---- */
+
+/* The runs of the current map, for the planner. */
+struct plan_view {
+	struct plan_run *runs;
+	uint64_t *ids;
+	uint32_t count;
+};
+
+static int stop_at_first(void *context, struct layer *layer)
+{
+	*(struct layer **)context = layer;
+	return 1;
+}
+
+/* Was it made for a horizon beyond its end, so that nothing in it is for the horizon's sake alone? */
+static bool run_is_collected(const struct layer_run *run)
+{
+	struct layer *first = NULL;
+
+	if (!run->level)
+		return false;
+	layer_run_each(run, (struct key){ 0, 0 }, KEY_END, stop_at_first, &first);
+	return !first || table_layer_summary(first)->oldest.value >= run->end.value;
+}
+
+static int plan_view_take(struct engine *engine, struct plan_view *view)
+{
+	struct layer_guard guard;
+	int err = 0;
+
+	layer_guard_take(&guard, &engine->maps);
+	view->count = guard.map->run_count;
+	view->runs = calloc(view->count + (size_t)1, sizeof(*view->runs));
+	view->ids = calloc(view->count + (size_t)1, sizeof(*view->ids));
+	if (!view->runs || !view->ids)
+		err = -ENOMEM;
+	for (uint32_t i = 0; i < view->count && !err; i++) {
+		const struct layer_run *run = guard.map->runs[i];
+
+		view->ids[i] = run->id;
+		view->runs[i] = (struct plan_run){
+			.level = run->level,
+			.start = run->start,
+			.end = run->end,
+			.file_bytes = run->level ? run->file_bytes
+						 : run->end.value - run->start.value,
+			.sealed = run_is_sealed(run),
+			.merging = is_merging(&engine->compactor, run->id),
+			.collected = run_is_collected(run),
+		};
+	}
+	layer_guard_drop(&guard);
+	return err;
+}
+
+static void plan_view_free(struct plan_view *view)
+{
+	free(view->runs);
+	free(view->ids);
+}
+
+static struct merge_job *job_from_plan(struct engine *engine, const struct plan_view *view,
+				       const struct plan *plan)
+{
+	struct merge_job *job = calloc(1, sizeof(*job));
+
+	if (!job)
+		return NULL;
+	job->level = plan->level;
+	job->start = view->runs[plan->first].start;
+	job->end = view->runs[plan->first + plan->count - 1].end;
+	job->bottom = plan->first == 0;
+	job->wished = plan->wished;
+	job->input_count = plan->count;
+	for (uint32_t i = 0; i < plan->count; i++) {
+		job->inputs[i] = view->ids[plan->first + i];
+		job->gc.bytes_before += view->runs[plan->first + i].file_bytes;
+	}
+	job->run_id = engine_new_id(engine);
+	return job;
+}
+
+static uint64_t window_bytes(struct engine *engine)
+{
+	struct engine_window window;
+
+	engine_window_get(engine, &window);
+	if (!window.bytes && !window.time_ns)
+		return 0;
+	return engine_newest(engine).value - engine_oldest(engine).value + 1;
+}
+
+/* Plan a merge, if one is due. 0; -ENOMEM. *planned_out: whether. */
+static int plan_job(struct engine *engine, enum plan_wish wish, bool dry, bool *planned_out)
+{
+	struct plan_options options = {
+		.fanin_0 = engine->options.fanin_0,
+		.fanin = engine->options.fanin,
+		.layer_bytes = engine->options.layer_size_bytes,
+		.horizon = engine_oldest(engine),
+		.window_bytes = window_bytes(engine),
+		.wish = wish,
+	};
+	struct plan_view view;
+	struct merge_job *job;
+	struct plan plan;
+	int err = plan_view_take(engine, &view);
+
+	*planned_out = false;
+	if (!err) {
+		plan = compaction_plan(view.runs, view.count, &options);
+		if (plan.count) {
+			job = job_from_plan(engine, &view, &plan);
+			err = job ? 0 : -ENOMEM;
+			if (job) {
+				job->dry = dry && plan.wished;
+				add_job(&engine->compactor, job);
+				*planned_out = true;
+			}
+		}
+	}
+	plan_view_free(&view);
+	return err;
+}
+
+/* ---- the thread ---- */
+
+/* A wish has come to its end. */
+static void wish_end(struct compactor *compactor, const struct engine_gc *gc, int err)
+{
+	pthread_mutex_lock(&compactor->lock);
+	if (compactor->wish != PLAN_AS_NEEDED) {
+		compactor->wish = PLAN_AS_NEEDED;
+		compactor->wish_taken = false;
+		compactor->wish_error = err;
+		if (gc)
+			compactor->gc = *gc;
+		compactor->wishes_done++;
+		pthread_cond_broadcast(&compactor->done);
+	}
+	pthread_mutex_unlock(&compactor->lock);
+}
+
+static void bar(struct engine *engine, struct merge_job *job, int err)
+{
+	log_line("the merge of the history from LSN %llu to %llu can't go on: %s; what can be read "
+		 "stays readable: run 'varve check'", (unsigned long long)job->start.value,
+		 (unsigned long long)job->end.value, strerror(-err));
+	job->barred = true;
+	if (job->wished) {
+		job->wished = false;
+		wish_end(&engine->compactor, NULL, err);
+	}
+}
+
+/* Do a piece, with smaller layers where the disk is nearly full. */
+static int do_piece(struct engine *engine, struct merge_job *job, bool *fatal_out)
+{
+	struct piece_limits limits = { engine->options.layer_size_bytes, 0 };
+	int err;
+
+	do {
+		limits.input_bytes = PIECE_INPUT_FACTOR * limits.layer_bytes;
+		err = merge_piece(engine, job, &limits, fatal_out);
+		limits.layer_bytes /= 4;
+	} while (err == -ENOSPC && limits.layer_bytes >= LAYER_BYTES_MIN);
+	return err;
+}
+
+static void set_error(struct compactor *compactor, int err)
+{
+	pthread_mutex_lock(&compactor->lock);
+	compactor->error = err;
+	pthread_mutex_unlock(&compactor->lock);
+}
+
+/* 0: go on; 1: wait a while, something failed that may pass. */
+static int advance(struct engine *engine, struct merge_job *job)
+{
+	struct compactor *compactor = &engine->compactor;
+	int64_t start_ns = engine_clock_ns();
+	bool fatal;
+	int err = do_piece(engine, job, &fatal);
+
+	atomic_fetch_add(&compactor->busy_ns, (uint64_t)(engine_clock_ns() - start_ns));
+	if (err >= 0) {
+		engine_pace_learn(engine);
+		set_error(compactor, 0);
+		if (err == 1) {
+			if (job->wished)
+				wish_end(compactor, &job->gc, 0);
+			remove_job(compactor, job);
+		}
+		return 0;
+	}
+	if (err == -ECANCELED)
+		return 1;
+	set_error(compactor, err);
+	if (fatal) {
+		engine_fail(engine, err, "what a compaction wrote could not be made durable");
+		wish_end(compactor, NULL, err);
+		return 1;
+	}
+	if (err == -ENOSPC || err == -EDQUOT || err == -ENOMEM) {
+		if (job->wished)
+			wish_end(compactor, NULL, err);
+		job->wished = false;
+		if (job->dry)
+			remove_job(compactor, job);
+		return 1;
+	}
+	bar(engine, job, err);
+	return 0;
+}
+
+/* One step. 0: go on; 1: nothing to do; 2: nothing can be done now. */
+static int compactor_step(struct engine *engine, enum plan_wish wish, bool dry)
+{
+	struct compactor *compactor = &engine->compactor;
+	struct merge_job *job;
+	bool planned;
+	int err;
+
+	horizon_move(engine);
+	/* Something of a lower level may have come since. */
+	err = plan_job(engine, wish, dry, &planned);
+	if (err)
+		return 2;
+	job = next_job(compactor);
+	if (!job) {
+		if (wish != PLAN_AS_NEEDED)
+			wish_end(compactor, &(struct engine_gc){ 0 }, 0);
+		return 1;
+	}
+	return advance(engine, job) ? 2 : 0;
+}
+
+static void wait_some(struct compactor *compactor, int64_t ns)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += ns / 1000000000;
+	until.tv_nsec += ns % 1000000000;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	pthread_cond_timedwait(&compactor->wake, &compactor->lock, &until);
+}
+
+/* A wish that waits and was not planned for yet. compact_lock is held. */
+static enum plan_wish take_wish(struct compactor *compactor, const struct merge_job *jobs)
+{
+	for (; jobs; jobs = jobs->next)
+		if (jobs->wished)
+			return PLAN_AS_NEEDED;
+	return compactor->wish;
+}
+
+static void *compactor_main(void *context)
+{
+	struct engine *engine = context;
+	struct compactor *compactor = &engine->compactor;
+
+	pthread_mutex_lock(&compactor->lock);
+	while (!compactor->stopping) {
+		enum plan_wish wish = take_wish(compactor, compactor->jobs);
+		bool dry = compactor->wish_dry;
+		int outcome = 2;
+
+		pthread_mutex_unlock(&compactor->lock);
+		if (!atomic_load(&engine->failed))
+			outcome = compactor_step(engine, wish, dry);
+		else
+			wish_end(compactor, NULL, -EROFS);
+		pthread_mutex_lock(&compactor->lock);
+		if (outcome && !compactor->stopping)
+			wait_some(compactor, outcome == 1 ? WAIT_NS : RETRY_NS);
+	}
+	pthread_cond_broadcast(&compactor->done);
+	pthread_mutex_unlock(&compactor->lock);
+	return NULL;
+}
+
+int compactor_start(struct engine *engine)
+{
+	int err = -pthread_create(&engine->compactor.thread, NULL, compactor_main, engine);
+
+	engine->compactor.runs = !err;
+	return err;
+}
+
+void compactor_stop(struct engine *engine)
+{
+	struct compactor *compactor = &engine->compactor;
+
+	atomic_store(&engine->compactor_stops, true);
+	pthread_mutex_lock(&compactor->lock);
+	compactor->stopping = true;
+	pthread_cond_signal(&compactor->wake);
+	pthread_mutex_unlock(&compactor->lock);
+	if (compactor->runs)
+		pthread_join(compactor->thread, NULL);
+	compactor->runs = false;
+}
+
+void compactor_poke(struct engine *engine)
+{
+	pthread_mutex_lock(&engine->compactor.lock);
+	pthread_cond_signal(&engine->compactor.wake);
+	pthread_mutex_unlock(&engine->compactor.lock);
+}
+
+/* ---- what a caller may wish for ---- */
+
+static int make_wish(struct engine *engine, enum plan_wish wish, bool dry, struct engine_gc *gc_out)
+{
+	struct compactor *compactor = &engine->compactor;
+	uint64_t done;
+	int err = 0;
+
+	if (engine->options.read_only || atomic_load(&engine->failed))
+		return -EROFS;
+	pthread_mutex_lock(&compactor->lock);
+	while (compactor->wish_busy && !compactor->stopping)
+		pthread_cond_wait(&compactor->done, &compactor->lock);
+	compactor->wish_busy = true;
+	compactor->wish = wish;
+	compactor->wish_dry = dry;
+	done = compactor->wishes_done;
+	pthread_cond_signal(&compactor->wake);
+	while (compactor->wishes_done == done && !compactor->stopping)
+		pthread_cond_wait(&compactor->done, &compactor->lock);
+	err = compactor->wishes_done == done ? -EROFS : compactor->wish_error;
+	if (gc_out && !err)
+		*gc_out = compactor->gc;
+	compactor->wish_busy = false;
+	pthread_cond_broadcast(&compactor->done);
+	pthread_mutex_unlock(&compactor->lock);
+	return err;
+}
+
+bool engine_can_compact(struct engine *engine)
+{
+	struct compactor *compactor = &engine->compactor;
+	bool can;
+
+	pthread_mutex_lock(&compactor->lock);
+	can = compactor->runs && !compactor->stopping && !compactor->error &&
+	      !atomic_load(&engine->failed);
+	pthread_mutex_unlock(&compactor->lock);
+	return can;
+}
+
+int engine_compact(struct engine *engine)
+{
+	int err = engine_freeze(engine);
+
+	return err ? err : make_wish(engine, PLAN_ALL, false, NULL);
+}
+
+int engine_gc(struct engine *engine, bool dry, struct engine_gc *gc_out)
+{
+	int err = 0;
+
+	*gc_out = (struct engine_gc){ 0 };
+	horizon_move(engine);
+	/* What is in the open layer can only be dropped once it is sealed. */
+	if (engine_open_start(engine).value < engine_oldest(engine).value)
+		err = engine_freeze(engine);
+	return err ? err : make_wish(engine, PLAN_COLLECT, dry, gc_out);
+}
+
+void engine_gc_pin(struct engine_gc *gc, struct lsn lsn, uint64_t bytes)
+{
+	for (uint32_t i = 0; i < gc->pin_count; i++)
+		if (gc->pins[i].lsn.value == lsn.value) {
+			gc->pins[i].bytes += bytes;
+			return;
+		}
+	if (bytes && gc->pin_count < ENGINE_GC_PINS_MAX)
+		gc->pins[gc->pin_count++] = (struct engine_gc_pin){ lsn, bytes };
+}

@@ -1,0 +1,100 @@
+/*
+ * Compaction: the thread that merges runs, drops what nobody needs, and moves the horizon.
+ *
+ * A merge goes through the key space a piece at a time (merge_piece.c). Between pieces the thread
+ * looks for a merge of a lower level, where runs come faster, so several may be
+ * under way; each is written down in the manifest with its first piece and goes on after a restart.
+ *
+ * Locks: compact_lock guards wishes and figures, and is never held across I/O. The jobs are the
+ * thread's own.
+ */
+#ifndef VARVE_ENGINE_COMPACT_H
+#define VARVE_ENGINE_COMPACT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "compaction_plan.h"
+#include "engine.h"
+#include "keeper.h"
+#include "layer_map.h"
+#include "manifest.h"
+#include "merge.h"
+
+/* A merge under way. */
+struct merge_job {
+	struct merge_job *next;
+	uint64_t run_id;                /* of what comes out */
+	uint32_t level;
+	struct lsn start, end;
+	uint64_t inputs[MERGE_INPUTS_MAX];      /* run ids, oldest first */
+	uint32_t input_count;
+	bool bottom;                    /* the oldest run is among them */
+	bool dry;                       /* only counted */
+	bool wished;
+	bool barred;                    /* a layer of it can't be read: it rests */
+	struct key from;                /* where the next piece begins */
+	uint32_t layer_count;           /* that came out so far */
+	/* open between pieces; NULL: from @from */
+	struct merge *merge;
+	struct table_entry entry;       /* the version the next piece begins with, if have_entry */
+	bool have_entry;
+	struct layer **layers;          /* those of all inputs, which @merge reads */
+	uint64_t bytes_before;          /* of the merge, when its last piece ended */
+	struct engine_gc gc;
+};
+
+/* What a piece needs beside the job. */
+struct piece_limits {
+	uint64_t layer_bytes;           /* of one file that comes out, about */
+	uint64_t input_bytes;           /* read for one piece, about */
+};
+
+/*
+ * Do the next piece of @job: write it, make it durable, put it in the map, remove what it replaces. The
+ * compaction thread. 0; 1: it was the last; -ENOSPC, -ENOMEM: nothing changed, try again later;
+ * -EBADMSG, other -errno of reading: it can't go on; *fatal_out: a write failed for good.
+ */
+int merge_piece(struct engine *engine, struct merge_job *job, const struct piece_limits *limits,
+		bool *fatal_out);
+/* Close what is open between pieces. */
+void merge_job_rest(struct merge_job *job);
+
+struct compactor {
+	pthread_t thread;
+	bool runs;
+	struct merge_job *jobs;         /* the thread's own */
+
+	pthread_mutex_t lock;           /* compact_lock; guards what follows */
+	pthread_cond_t wake;            /* the thread's: something came */
+	pthread_cond_t done;            /* a wish was fulfilled, or can't be */
+	bool stopping;
+	enum plan_wish wish;
+	bool wish_dry;
+	bool wish_taken;                /* the thread is at it */
+	uint64_t wishes_done;
+	int wish_error;
+	struct engine_gc gc;            /* of the last wish */
+	bool wish_busy;                 /* a caller waits for its wish; others wait for it */
+	int error;                      /* of the last piece: 0, -ENOSPC, ... */
+
+	/* figures */
+	_Atomic uint64_t read_bytes, written_bytes, dropped_bytes, dropped_versions, piece_count;
+	_Atomic uint64_t busy_ns;
+	_Atomic uint32_t merge_count;   /* under way */
+};
+
+int compactor_init(struct compactor *compactor);
+void compactor_destroy(struct compactor *compactor);
+/* Take up the merges that the manifest says are under way. Before the thread runs. -ENOMEM; -EUCLEAN. */
+int compactor_resume(struct engine *engine);
+int compactor_start(struct engine *engine);
+void compactor_stop(struct engine *engine);
+/* There may be something to do. */
+void compactor_poke(struct engine *engine);
+
+/* retention.c */
+/* Move the horizon as far as the window allows. */
+void horizon_move(struct engine *engine);
+
+#endif

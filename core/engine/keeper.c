@@ -1,0 +1,286 @@
+#include "keeper.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine_internal.h"
+
+#define ENTRY_COST_BYTES 24u            /* of a version besides its payload, about */
+
+enum seen {
+	SEEN_UNKNOWN,
+	SEEN,
+	UNSEEN,
+};
+
+/* An inode as one of the points has it. */
+struct inode_point {
+	enum seen seen;
+	void *view;                     /* the hook's; NULL: none was asked for */
+};
+
+struct keeper {
+	struct engine *engine;
+	const struct retention *retention;
+	bool bottom;
+
+	uint64_t ino;                   /* whose the points below are */
+	struct inode_point *points;     /* one for each of the retention's */
+
+	struct key key;                 /* of the version that came last */
+	bool started;                   /* a version came */
+	bool before_dropped;            /* the version before the pending one, of the same key, was */
+	bool older_kept;                /* a version of this key was kept */
+	bool waiting;                   /* there is a pending one */
+	struct table_entry pending;     /* its payload is @held's */
+	uint8_t *held;
+	size_t held_room;
+	uint8_t *image;                 /* room for a value, NULL until needed */
+
+	uint64_t dropped_versions, dropped_bytes;
+	uint64_t *point_bytes;
+};
+
+int keeper_open(struct engine *engine, const struct retention *retention, bool bottom,
+		struct keeper **keeper_out)
+{
+	struct keeper *keeper = calloc(1, sizeof(*keeper));
+
+	*keeper_out = NULL;
+	if (!keeper)
+		return -ENOMEM;
+	keeper->engine = engine;
+	keeper->retention = retention;
+	keeper->bottom = bottom;
+	keeper->points = calloc(retention->count, sizeof(*keeper->points));
+	keeper->point_bytes = calloc(retention->count, sizeof(*keeper->point_bytes));
+	if (!keeper->points || !keeper->point_bytes) {
+		keeper_close(keeper);
+		return -ENOMEM;
+	}
+	*keeper_out = keeper;
+	return 0;
+}
+
+static void forget_inode(struct keeper *keeper)
+{
+	const struct retention_hooks *hooks = &keeper->engine->options.retention;
+
+	for (uint32_t i = 0; i < keeper->retention->count; i++) {
+		if (keeper->points[i].view)
+			hooks->close(hooks->context, keeper->points[i].view);
+		keeper->points[i] = (struct inode_point){ SEEN_UNKNOWN, NULL };
+	}
+}
+
+void keeper_close(struct keeper *keeper)
+{
+	if (!keeper)
+		return;
+	if (keeper->points)
+		forget_inode(keeper);
+	free(keeper->points);
+	free(keeper->point_bytes);
+	free(keeper->held);
+	free(keeper->image);
+	free(keeper);
+}
+
+/* Ask the store what of the inode is seen at a point. What can't be told is seen. */
+static void look_at_inode(struct keeper *keeper, uint32_t point)
+{
+	const struct retention_hooks *hooks = &keeper->engine->options.retention;
+	bool horizon = point + 1 == keeper->retention->count;
+	struct layer_guard guard;
+	int seen = 1;
+
+	engine_guard_take(keeper->engine, &guard);
+	if (hooks->open)
+		seen = hooks->open(hooks->context, &guard, keeper->ino,
+				   keeper->retention->points[point], horizon,
+				   &keeper->points[point].view);
+	layer_guard_drop(&guard);
+	keeper->points[point].seen = seen == 0 ? UNSEEN : SEEN;
+}
+
+static bool inode_is_seen(struct keeper *keeper, uint64_t ino, uint32_t point)
+{
+	if (ino == KEY_TIME_INO)
+		return true;
+	if (ino != keeper->ino) {
+		forget_inode(keeper);
+		keeper->ino = ino;
+	}
+	if (keeper->points[point].seen == SEEN_UNKNOWN)
+		look_at_inode(keeper, point);
+	return keeper->points[point].seen == SEEN;
+}
+
+static bool block_is_seen(struct keeper *keeper, const struct table_entry *entry, uint32_t point)
+{
+	const struct retention_hooks *hooks = &keeper->engine->options.retention;
+	void *view = keeper->points[point].view;
+
+	return key_kind(entry->key) != KEY_PAGE || !view ||
+	       hooks->sees_page(hooks->context, view, key_index(entry->key), entry->lsn);
+}
+
+/*
+ * Is the version needed at one of the points from the first at or above it up to the one before @next?
+ * A merge that does not go to the bottom asks no more than that.
+ */
+static bool is_needed(struct keeper *keeper, const struct table_entry *entry, struct lsn next)
+{
+	uint32_t first = retention_first(keeper->retention, entry->lsn);
+	uint32_t needed = 0, point = 0;
+
+	for (uint32_t i = first; i < keeper->retention->count &&
+				 keeper->retention->points[i].value < next.value; i++) {
+		if (keeper->bottom && (!inode_is_seen(keeper, entry->key.ino, i) ||
+				       !block_is_seen(keeper, entry, i)))
+			continue;
+		needed++;
+		point = i;
+	}
+	if (needed == 1)
+		keeper->point_bytes[point] += entry->size_bytes + ENTRY_COST_BYTES;
+	return needed > 0;
+}
+
+/* A version that hides older ones: it can't go before they have. */
+static bool hides(const struct table_entry *entry)
+{
+	return entry->form == VERSION_TOMBSTONE || key_kind(entry->key) == KEY_ATTR;
+}
+
+/* May the pending version go, given that of the next one of its key? */
+static bool may_go(struct keeper *keeper, struct lsn next)
+{
+	const struct table_entry *entry = &keeper->pending;
+	bool newest = next.value > retention_horizon(keeper->retention).value;
+
+	if (is_needed(keeper, entry, next))
+		return keeper->bottom && entry->form == VERSION_TOMBSTONE && newest &&
+		       !keeper->older_kept;
+	/* Needed by nobody: but what the horizon sees of a dead inode hides what a pin sees. */
+	return !(newest && hides(entry) && keeper->older_kept);
+}
+
+/* The value at the pending version, whole. A version that can't be read is lost. */
+static int make_image(struct keeper *keeper, struct table_entry *entry)
+{
+	const struct retention_hooks *hooks = &keeper->engine->options.retention;
+	size_t page_bytes = keeper->engine->store.page_size_bytes;
+	size_t room = key_kind(entry->key) == KEY_ATTR && hooks->attr_bytes ? hooks->attr_bytes
+									    : page_bytes;
+	struct layer_guard guard;
+	struct version version;
+	size_t size = 0;
+	int err;
+
+	if (!keeper->image)
+		keeper->image = malloc(page_bytes);
+	if (!keeper->image)
+		return -ENOMEM;
+	assert(room <= page_bytes);
+	engine_guard_take(keeper->engine, &guard);
+	err = engine_find(&guard, entry->key, entry->lsn, &version);
+	if (!err && version.lsn.value != entry->lsn.value)
+		err = -EUCLEAN;
+	if (!err)
+		err = engine_load(&guard, &version, keeper->image, room, &size);
+	layer_guard_drop(&guard);
+	if (err == -ENOMEM)
+		return err;
+	entry->weight = 0;
+	entry->form = err ? VERSION_LOST : VERSION_IMAGE;
+	entry->payload = keeper->image;
+	/* A page is zeros beyond its image. */
+	while (key_kind(entry->key) == KEY_PAGE && size && !keeper->image[size - 1])
+		size--;
+	entry->size_bytes = err ? 0 : (uint32_t)size;
+	return 0;
+}
+
+/* Decide on the pending version; @next is the LSN of the next of its key. */
+static int settle(struct keeper *keeper, struct lsn next, keeper_emit_fn *emit, void *context)
+{
+	struct table_entry entry = keeper->pending;
+	int err = 0;
+
+	if (!keeper->waiting)
+		return 0;
+	keeper->waiting = false;
+	if (may_go(keeper, next)) {
+		keeper->dropped_versions++;
+		keeper->dropped_bytes += entry.size_bytes;
+		keeper->before_dropped = true;
+		return 0;
+	}
+	if (entry.weight && keeper->before_dropped)
+		err = make_image(keeper, &entry);
+	keeper->before_dropped = false;
+	keeper->older_kept = true;
+	return err ? err : emit(context, &entry);
+}
+
+/* Keep a version back until it is known what follows. */
+static int hold(struct keeper *keeper, const struct table_entry *entry)
+{
+	if (entry->size_bytes > keeper->held_room) {
+		free(keeper->held);
+		keeper->held_room = 0;
+		keeper->held = malloc(entry->size_bytes);
+		if (!keeper->held)
+			return -ENOMEM;
+		keeper->held_room = entry->size_bytes;
+	}
+	if (entry->size_bytes)
+		memcpy(keeper->held, entry->payload, entry->size_bytes);
+	keeper->pending = *entry;
+	keeper->pending.payload = keeper->held;
+	keeper->waiting = true;
+	return 0;
+}
+
+int keeper_put(struct keeper *keeper, const struct table_entry *entry, keeper_emit_fn *emit,
+	       void *context)
+{
+	bool same = keeper->started && key_equal(keeper->key, entry->key);
+	struct table_entry above = *entry;
+	int err = settle(keeper, same ? entry->lsn : LSN_HEAD, emit, context);
+
+	if (err)
+		return err;
+	if (!same) {
+		keeper->before_dropped = false;
+		keeper->older_kept = false;
+	}
+	keeper->started = true;
+	keeper->key = entry->key;
+	if (entry->lsn.value <= retention_horizon(keeper->retention).value)
+		return hold(keeper, entry);
+	if (above.weight && keeper->before_dropped)
+		err = make_image(keeper, &above);
+	keeper->before_dropped = false;
+	keeper->older_kept = true;
+	return err ? err : emit(context, &above);
+}
+
+int keeper_end(struct keeper *keeper, keeper_emit_fn *emit, void *context)
+{
+	return settle(keeper, LSN_HEAD, emit, context);
+}
+
+void keeper_dropped(const struct keeper *keeper, uint64_t *versions_out, uint64_t *bytes_out)
+{
+	*versions_out = keeper->dropped_versions;
+	*bytes_out = keeper->dropped_bytes;
+}
+
+uint64_t keeper_point_bytes(const struct keeper *keeper, uint32_t point)
+{
+	return keeper->point_bytes[point];
+}

@@ -1,0 +1,60 @@
+/*
+ * Pace: writers are slowed where compaction falls behind.
+ *
+ * Up to PACE_FREE runs of level 0 cost a writer nothing. From there on each byte costs it time, in
+ * proportion to the runs beyond: with PACE_STEP of them as much as compaction takes for
+ * a byte, so that both go at one speed. There is no wall to run into (one was
+ * shipped by others and taken back within a day), but a last one for promises: at
+ * PACE_MAX writers wait until there are fewer, unless compaction can't go on at all.
+ */
+#include <time.h>
+
+#include "compact.h"
+#include "engine_internal.h"
+
+#define PACE_STEP 8u
+#define PACE_SLEEP_MIN_NS 200000        /* shorter sleeps take longer than they say */
+#define PACE_SLEEP_MAX_NS 100000000
+#define PACE_COST_NS_MIN 1u             /* of a byte: 1 GB/s, until it is known */
+
+void engine_pace_learn(struct engine *engine)
+{
+	struct compactor *compactor = &engine->compactor;
+	uint64_t busy_ns = atomic_load(&compactor->busy_ns);
+	uint64_t bytes = atomic_load(&compactor->read_bytes);
+	uint64_t cost = bytes ? busy_ns / bytes : 0;
+
+	atomic_store(&engine->pace_cost_ns, cost > PACE_COST_NS_MIN ? cost : PACE_COST_NS_MIN);
+}
+
+static uint32_t runs_beyond(const struct engine *engine)
+{
+	uint32_t count = atomic_load_explicit(&engine->level_0_count, memory_order_relaxed);
+
+	return count > PACE_FREE ? count - PACE_FREE : 0;
+}
+
+static void sleep_ns(uint64_t ns)
+{
+	struct timespec time = { (time_t)(ns / 1000000000), (long)(ns % 1000000000) };
+
+	nanosleep(&time, NULL);
+}
+
+void engine_pace(struct engine *engine, size_t bytes)
+{
+	uint32_t beyond = runs_beyond(engine);
+	uint64_t cost, debt;
+
+	if (!beyond || !engine->compactor.runs)
+		return;
+	cost = atomic_load_explicit(&engine->pace_cost_ns, memory_order_relaxed);
+	debt = atomic_fetch_add(&engine->pace_debt_ns, bytes * cost * beyond / PACE_STEP);
+	if (debt >= PACE_SLEEP_MIN_NS) {
+		debt = atomic_exchange(&engine->pace_debt_ns, 0);
+		sleep_ns(debt < PACE_SLEEP_MAX_NS ? debt : PACE_SLEEP_MAX_NS);
+		atomic_fetch_add_explicit(&engine->pace_slept_ns, debt, memory_order_relaxed);
+	}
+	while (runs_beyond(engine) >= PACE_MAX - PACE_FREE && engine_can_compact(engine))
+		sleep_ns(PACE_SLEEP_MAX_NS / 10);
+}

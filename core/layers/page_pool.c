@@ -1,0 +1,185 @@
+#include "page_pool.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#define SLAB_BYTES (UINT64_C(2) << 20)
+#define CLASS_PAGES_MAX 64u     /* larger stretches are mapped one by one: too few to matter */
+
+/* Free stretches of one size. What is resident is taken first. */
+struct page_class {
+	void **warm, **cold;            /* each with room for all stretches there are */
+	uint32_t warm_count, cold_count;
+	uint32_t room, stretch_count;
+};
+
+struct slab {
+	struct slab *next;
+	void *bytes;
+};
+
+struct page_pool {
+	pthread_mutex_t lock;           /* guards what follows */
+	uint64_t slack_bytes;
+	uint64_t warm_bytes;            /* of all classes */
+	uint32_t sweep;                 /* the class that gave back last */
+	struct slab *slabs;
+	struct page_class classes[CLASS_PAGES_MAX + 1]; /* by pages a stretch */
+};
+
+int page_pool_create(uint64_t slack_bytes, struct page_pool **pool_out)
+{
+	struct page_pool *pool = calloc(1, sizeof(*pool));
+
+	*pool_out = pool;
+	if (!pool)
+		return -ENOMEM;
+	pool->slack_bytes = slack_bytes;
+	pthread_mutex_init(&pool->lock, NULL);
+	return 0;
+}
+
+void page_pool_free(struct page_pool *pool)
+{
+	if (!pool)
+		return;
+	while (pool->slabs) {
+		struct slab *slab = pool->slabs;
+
+		pool->slabs = slab->next;
+		munmap(slab->bytes, SLAB_BYTES);
+		free(slab);
+	}
+	for (uint32_t pages = 1; pages <= CLASS_PAGES_MAX; pages++) {
+		free(pool->classes[pages].warm);
+		free(pool->classes[pages].cold);
+	}
+	pthread_mutex_destroy(&pool->lock);
+	free(pool);
+}
+
+static void *map_pages(uint64_t size_bytes)
+{
+	void *bytes = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			   -1, 0);
+
+	if (bytes == MAP_FAILED)
+		return NULL;
+	/* A huge page would make resident what nobody took. */
+	(void)madvise(bytes, size_bytes, MADV_NOHUGEPAGE);
+	return bytes;
+}
+
+static int class_make_room(struct page_class *class, uint32_t count)
+{
+	void **warm, **cold;
+	uint32_t room;
+
+	if (class->stretch_count + count <= class->room)
+		return 0;
+	room = 2 * (class->stretch_count + count);
+	warm = realloc(class->warm, room * sizeof(*warm));
+	if (warm)
+		class->warm = warm;
+	cold = realloc(class->cold, room * sizeof(*cold));
+	if (cold)
+		class->cold = cold;
+	if (!warm || !cold)
+		return -ENOMEM;
+	class->room = room;
+	return 0;
+}
+
+/* Cut another slab into free stretches. The lock is held. */
+static int class_grow(struct page_pool *pool, uint32_t pages)
+{
+	struct page_class *class = &pool->classes[pages];
+	uint64_t stretch_bytes = (uint64_t)pages * POOL_PAGE_BYTES;
+	uint32_t count = (uint32_t)(SLAB_BYTES / stretch_bytes);
+	struct slab *slab;
+
+	if (class_make_room(class, count))
+		return -ENOMEM;
+	slab = malloc(sizeof(*slab));
+	if (!slab)
+		return -ENOMEM;
+	slab->bytes = map_pages(SLAB_BYTES);
+	if (!slab->bytes) {
+		free(slab);
+		return -ENOMEM;
+	}
+	slab->next = pool->slabs;
+	pool->slabs = slab;
+	class->stretch_count += count;
+	for (uint32_t i = count; i > 0; i--)
+		class->cold[class->cold_count++] = (char *)slab->bytes + (i - 1) * stretch_bytes;
+	return 0;
+}
+
+void *page_pool_take(struct page_pool *pool, uint32_t size_bytes)
+{
+	uint64_t rounded = page_pool_round(size_bytes);
+	uint32_t pages = (uint32_t)(rounded / POOL_PAGE_BYTES);
+	struct page_class *class;
+	void *bytes = NULL;
+
+	if (pages > CLASS_PAGES_MAX)
+		return map_pages(rounded);
+	class = &pool->classes[pages];
+	pthread_mutex_lock(&pool->lock);
+	if (class->warm_count) {
+		bytes = class->warm[--class->warm_count];
+		pool->warm_bytes -= rounded;
+	} else if (class->cold_count || class_grow(pool, pages) == 0) {
+		bytes = class->cold[--class->cold_count];
+	}
+	pthread_mutex_unlock(&pool->lock);
+	return bytes;
+}
+
+/* Give stretches back until the slack is kept, each class in turn. The lock is held: a stretch that is
+ * being given back must not be taken. */
+static void keep_slack(struct page_pool *pool)
+{
+	while (pool->warm_bytes > pool->slack_bytes) {
+		struct page_class *class;
+		uint64_t stretch_bytes;
+
+		pool->sweep = pool->sweep % CLASS_PAGES_MAX + 1;
+		class = &pool->classes[pool->sweep];
+		if (!class->warm_count)
+			continue;
+		stretch_bytes = (uint64_t)pool->sweep * POOL_PAGE_BYTES;
+		(void)madvise(class->warm[--class->warm_count], stretch_bytes, MADV_DONTNEED);
+		class->cold[class->cold_count++] = class->warm[class->warm_count];
+		pool->warm_bytes -= stretch_bytes;
+	}
+}
+
+void page_pool_give(struct page_pool *pool, void *bytes, uint32_t size_bytes)
+{
+	uint64_t rounded = page_pool_round(size_bytes);
+	uint32_t pages = (uint32_t)(rounded / POOL_PAGE_BYTES);
+	struct page_class *class;
+
+	if (pages > CLASS_PAGES_MAX) {
+		munmap(bytes, rounded);
+		return;
+	}
+	class = &pool->classes[pages];
+	pthread_mutex_lock(&pool->lock);
+	class->warm[class->warm_count++] = bytes;
+	pool->warm_bytes += rounded;
+	keep_slack(pool);
+	pthread_mutex_unlock(&pool->lock);
+}
+
+void page_pool_set_slack(struct page_pool *pool, uint64_t slack_bytes)
+{
+	pthread_mutex_lock(&pool->lock);
+	pool->slack_bytes = slack_bytes;
+	keep_slack(pool);
+	pthread_mutex_unlock(&pool->lock);
+}

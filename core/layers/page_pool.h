@@ -1,0 +1,39 @@
+/*
+ * Page pool: memory in whole pages of 4 KiB, given back to the kernel when it is free.
+ *
+ * malloc would keep what is freed between what is not, and one mmap for each block would run
+ * into the kernel's limit of mappings. Here stretches of one size are cut from slabs, so that a
+ * free one fits the next of its size; the pages of free stretches above a slack are given
+ * back one stretch at a time (MADV_DONTNEED), which leaves address space only. So what is resident
+ * is at most what is taken, and the slack.
+ *
+ * Any thread; the lock is a leaf.
+ */
+#ifndef VARVE_LAYERS_PAGE_POOL_H
+#define VARVE_LAYERS_PAGE_POOL_H
+
+#include <stdint.h>
+
+#define POOL_PAGE_BYTES 4096u
+
+struct page_pool;
+
+/* -ENOMEM. */
+int page_pool_create(uint64_t slack_bytes, struct page_pool **pool_out);
+void page_pool_free(struct page_pool *pool);            /* with all that is taken; NULL is ignored */
+
+/* Gives back what is above it. */
+void page_pool_set_slack(struct page_pool *pool, uint64_t slack_bytes);
+
+/* What @size_bytes take. */
+static inline uint64_t page_pool_round(uint32_t size_bytes)
+{
+	return ((uint64_t)size_bytes + POOL_PAGE_BYTES - 1) / POOL_PAGE_BYTES * POOL_PAGE_BYTES;
+}
+
+/* Any bytes, from a page border on; NULL: no memory. */
+void *page_pool_take(struct page_pool *pool, uint32_t size_bytes);
+/* @size_bytes as it was taken. */
+void page_pool_give(struct page_pool *pool, void *bytes, uint32_t size_bytes);
+
+#endif
