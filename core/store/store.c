@@ -515,6 +515,11 @@ void store_window(struct store *store, struct lsn *oldest_out, struct lsn *newes
 	*newest_out = engine_newest(store->engine);
 }
 
+int store_lsn_time(struct store *store, struct lsn lsn, int64_t *time_ns_out)
+{
+	return engine_lsn_time(store->engine, lsn, time_ns_out);
+}
+
 bool store_can_read(struct store *store, struct lsn at)
 {
 	return at.value <= engine_newest(store->engine).value && engine_is_kept(store->engine, at);
