@@ -179,8 +179,7 @@ int cmd_info(int argc, char **argv)
 	if (status)
 		return status;
 	if (subject.json) {
-		json_dumpf(info, stdout, JSON_INDENT(2));
-		putchar('\n');
+		member_print(info);
 	} else {
 		print_info(info);
 	}

@@ -7,6 +7,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "text.h"
 
@@ -32,6 +33,13 @@ static inline const char *member_size(const json_t *object, const char *name,
 				      char out[TEXT_SIZE_MAX])
 {
 	return text_size(member_number(object, name), out);
+}
+
+/* Print it for programs, and people who look. */
+static inline void member_print(const json_t *object)
+{
+	json_dumpf(object, stdout, JSON_INDENT(2));
+	putchar('\n');
 }
 
 #endif
