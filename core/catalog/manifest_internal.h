@@ -22,9 +22,9 @@ enum record_type {
 	RECORD_OLDEST = 7,
 	RECORD_TAG = 8,
 	RECORD_LOST = 9,
-	RECORD_RUN = 10,                /* a rewrite's: a run, or more tables of the one before; of level 0 its from and into */
-	RECORD_IDS = 11,                /* a rewrite's: ids below were given out */
-	RECORD_INODES = 12,             /* inode numbers below were given out */
+	/* of a rewrite: */
+	RECORD_RUN = 10,                /* a run, or more tables of the one before; of level 0 its from and into */
+	RECORD_IDS = 11,                /* ids below were given out */
 };
 
 struct record {
@@ -70,6 +70,9 @@ bool record_is_torn_end(const uint8_t *at, const uint8_t *end);
 int record_check(struct manifest *manifest, struct record *record);
 /* Do what it says. It was checked. */
 void record_apply(struct manifest *manifest, struct record *record);
+/* @layers, to come behind @before (may be NULL), are in order, within their span, >= @from and < @upto. */
+bool layers_are_sane(const struct table_summary *before, const struct table_summary *layers, uint32_t count,
+		     struct key from, struct key upto);
 /* All of it together, behind the last record. 0 or -EUCLEAN. */
 int manifest_check_runs(const struct manifest *manifest);
 /* How many records a rewrite takes, as record_count counts. */
@@ -87,6 +90,8 @@ const struct table_summary *state_last_layer(const struct manifest_run *run);   
 bool state_id_is_new(const struct manifest *manifest, uint64_t id);
 /* Are they new, and no two the same? There is room for them among the ids. */
 bool state_layer_ids_are_new(struct manifest *manifest, const struct table_summary *layers, uint32_t count);
+/* Tables of @run wholly below @from leave. */
+void state_run_trim(struct manifest *manifest, struct manifest_run *run, struct key from);
 /* Where the tag is, or would be. */
 uint32_t state_tag_place(const struct manifest *manifest, const char *name, uint32_t name_bytes, bool *there);
 /* Room for one more, or @count. -ENOMEM. */

@@ -25,8 +25,7 @@ static bool span_is_sane(struct lsn start, struct lsn end)
 	return start.value <= end.value && end.value < LSN_LIMIT;
 }
 
-/* @layers, to come behind @before (may be NULL), are in order, within the span, >= @from and < @upto. */
-static bool layers_are_sane(const struct table_summary *before, const struct table_summary *layers,
+bool layers_are_sane(const struct table_summary *before, const struct table_summary *layers,
 			    uint32_t count, struct key from, struct key upto)
 {
 	for (uint32_t i = 0; i < count; i++) {
@@ -215,7 +214,6 @@ int record_check(struct manifest *manifest, struct record *record)
 	case RECORD_RUN:
 		return run_check(manifest, record);
 	case RECORD_IDS:
-	case RECORD_INODES:
 		return record->id <= ID_LIMIT ? 0 : -EUCLEAN;
 	case RECORD_DURABLE:
 	case RECORD_WINDOW:

@@ -65,7 +65,7 @@ int state_make_run_room(struct manifest *manifest)
 	return 0;
 }
 
-struct manifest_run *runs_insert(struct manifest *manifest, const struct manifest_run *run)
+static struct manifest_run *runs_insert(struct manifest *manifest, const struct manifest_run *run)
 {
 	uint32_t at = state_runs_from(manifest, run->start, run->run_id);
 
@@ -107,8 +107,7 @@ const struct table_summary *state_last_layer(const struct manifest_run *run)
 	return run->layer_count ? &run->layers[run->layer_first + run->layer_count - 1] : NULL;
 }
 
-/* Tables wholly below @from leave. */
-static void run_trim(struct manifest *manifest, struct manifest_run *run, struct key from)
+void state_run_trim(struct manifest *manifest, struct manifest_run *run, struct key from)
 {
 	struct table_summary *layers;
 
@@ -346,8 +345,6 @@ static void piece_apply(struct manifest *manifest, struct record *record)
 	     i < manifest->run_count && manifest->runs[i].start.value < piece->end.value;) {
 		struct manifest_run *run = &manifest->runs[i];
 
-		if (run->run_id != piece->run_id && run->end.value == piece->end.value)
-			state_run(manifest, piece->run_id)->chain_end = run->chain_end;
 		if (run->run_id != piece->run_id && piece->last) {
 			run_remove(manifest, i);
 			continue;
@@ -355,7 +352,7 @@ static void piece_apply(struct manifest *manifest, struct record *record)
 		if (run->run_id != piece->run_id) {
 			run->from = piece->upto;
 			run->into = piece->run_id;
-			run_trim(manifest, run, piece->upto);
+			state_run_trim(manifest, run, piece->upto);
 		}
 		i++;
 	}
@@ -371,7 +368,6 @@ static void run_apply(struct manifest *manifest, struct record *record)
 				from->layer_count);
 	run->from = from->from;
 	run->into = from->into;
-	run->chain_end = from->chain_end;
 	layers_add(manifest, run, from->layers, from->layer_count);
 }
 
@@ -411,10 +407,6 @@ void record_apply(struct manifest *manifest, struct record *record)
 		break;
 	case RECORD_RUN:
 		run_apply(manifest, record);
-		break;
-	case RECORD_INODES:
-		if (record->id > manifest->ino_next)
-			manifest->ino_next = record->id;
 		break;
 	case RECORD_IDS:
 		if (record->id > manifest->id_next)
@@ -529,8 +521,6 @@ int manifest_take_settings(struct manifest *manifest, const struct manifest *fro
 	manifest->window_bytes = from->window_bytes;
 	if (from->id_next > manifest->id_next)
 		manifest->id_next = from->id_next;
-	if (from->ino_next > manifest->ino_next)
-		manifest->ino_next = from->ino_next;
 	return 0;
 }
 
