@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 
 #include "check.h"
@@ -88,6 +89,20 @@ json_t *info_usage(const char *store_path, const struct store_usage *usage, bool
 		{"flush_range_count", usage->flush_range_count},
 		{"flush_bytes", usage->flush_bytes},
 		{"freeze_count", usage->freeze_count},
+		{"run_count", usage->run_count},
+		{"run_limit", usage->run_limit},
+		{"level_0_count", usage->level_0_count},
+		{"merge_count", usage->merge_count},
+		{"compaction_error", (uint64_t)abs(usage->compaction_error)},
+		{"table_count", usage->table_count},
+		{"table_bytes", usage->table_bytes},
+		{"merge_read_bytes", usage->merge_read_bytes},
+		{"merge_written_bytes", usage->merge_written_bytes},
+		{"piece_count", usage->piece_count},
+		{"gc_dropped_versions", usage->gc_dropped_versions},
+		{"gc_dropped_bytes", usage->gc_dropped_bytes},
+		{"paced_ns", usage->paced_ns},
+		{"pin_count", usage->pin_count},
 	};
 	json_t *object =
 		json_pack("{s:o, s:s, s:o}", "store", info_string(store_path), "id", usage->id,
