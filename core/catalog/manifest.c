@@ -238,6 +238,8 @@ static void rewrite_records(struct rewrite *rewrite)
 		rewrite_put(rewrite, &(struct record){ .type = RECORD_TAG, .lsn = manifest->tags[i].lsn,
 						       .name = manifest->tags[i].name,
 						       .name_bytes = (uint32_t)strlen(manifest->tags[i].name) });
+	if (manifest->ino_next)
+		rewrite_put(rewrite, &(struct record){ .type = RECORD_INODES, .id = manifest->ino_next });
 	if (manifest->id_next > 1)
 		rewrite_put(rewrite, &(struct record){ .type = RECORD_IDS, .id = manifest->id_next });
 }
@@ -436,6 +438,13 @@ int manifest_oldest_set(struct manifest *manifest, struct lsn lsn)
 	if (lsn.value <= manifest->oldest.value)
 		return 0;
 	return manifest_append(manifest, &(struct record){ .type = RECORD_OLDEST, .lsn = lsn });
+}
+
+int manifest_inodes_set(struct manifest *manifest, uint64_t ino_next)
+{
+	if (ino_next <= manifest->ino_next)
+		return 0;
+	return manifest_append(manifest, &(struct record){ .type = RECORD_INODES, .id = ino_next });
 }
 
 int manifest_tag_set(struct manifest *manifest, const char *name, struct lsn lsn)

@@ -143,7 +143,9 @@ struct manifest_piece {
 	uint64_t run_id;
 	uint32_t level;                 /* > 0 */
 	struct lsn start, end;
-	struct key upto;                /* above that of the piece before; of the last KEY_END */
+	/* Above that of the piece before; of the last KEY_END. Of another best the key just behind the last table's
+	 * last, and no piece without a table: the files alone tell then how far the merge had come. */
+	struct key upto;
 	bool last;
 	const uint64_t *inputs;         /* run ids, ascending by start: all that lie in (start, end] */
 	uint32_t input_count;

@@ -25,6 +25,7 @@ enum record_type {
 	/* of a rewrite: */
 	RECORD_RUN = 10,                /* a run, or more tables of the one before; of level 0 its from and into */
 	RECORD_IDS = 11,                /* ids below were given out */
+	RECORD_INODES = 12,             /* inode numbers below were given out */
 };
 
 struct record {

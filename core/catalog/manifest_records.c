@@ -15,7 +15,7 @@
 #define RECORD_FRAME_BYTES (RECORD_HEAD_BYTES + 8)      /* and checksum */
 #define RECORD_BYTES_SMALL 64u          /* most a record of fixed size takes */
 #define PIECE_BYTES 49u                 /* fields before the arrays */
-#define RUN_BYTES 56u
+#define RUN_BYTES 64u
 #define SUMMARY_BYTES 118u
 #define PIECE_LAST 1u                   /* flag */
 
@@ -107,6 +107,7 @@ static uint32_t fixed_size(unsigned type)
 	case RECORD_OLDEST:
 	case RECORD_LOST:
 	case RECORD_IDS:
+	case RECORD_INODES:
 		return RECORD_FRAME_BYTES + 8;
 	}
 	return 0;
@@ -209,6 +210,7 @@ static void put_run(struct put_cursor *c, const struct manifest_run *run)
 	put_u64(c, run->end.value);
 	put_key(c, run->from);
 	put_u64(c, run->into);
+	put_u64(c, run->chain_end);
 	put_u32(c, run->layer_count);
 	for (uint32_t i = 0; i < run->layer_count; i++)
 		put_summary(c, &run->layers[run->layer_first + i]);
@@ -230,6 +232,7 @@ static void put_fields(struct put_cursor *c, const struct record *record)
 	case RECORD_LAYER_DROPPED:
 	case RECORD_LOST:
 	case RECORD_IDS:
+	case RECORD_INODES:
 		put_u64(c, record->id);
 		break;
 	case RECORD_DURABLE:
@@ -347,6 +350,7 @@ static int get_run(struct get_cursor *c, struct record_room *room, struct manife
 	run->end = get_lsn(c);
 	run->from = get_key(c);
 	run->into = get_u64(c);
+	run->chain_end = get_u64(c);
 	run->layer_count = get_u32(c);
 	if (!arrays_fit(c, SUMMARY_BYTES * (uint64_t)run->layer_count))
 		return -EUCLEAN;
@@ -374,6 +378,7 @@ static int get_fields(struct get_cursor *c, struct record_room *room, struct rec
 	case RECORD_LAYER_DROPPED:
 	case RECORD_LOST:
 	case RECORD_IDS:
+	case RECORD_INODES:
 		record->id = get_u64(c);
 		return 0;
 	case RECORD_DURABLE:

@@ -214,6 +214,7 @@ int record_check(struct manifest *manifest, struct record *record)
 	case RECORD_RUN:
 		return run_check(manifest, record);
 	case RECORD_IDS:
+	case RECORD_INODES:
 		return record->id <= ID_LIMIT ? 0 : -EUCLEAN;
 	case RECORD_DURABLE:
 	case RECORD_WINDOW:

@@ -345,6 +345,8 @@ static void piece_apply(struct manifest *manifest, struct record *record)
 	     i < manifest->run_count && manifest->runs[i].start.value < piece->end.value;) {
 		struct manifest_run *run = &manifest->runs[i];
 
+		if (run->run_id != piece->run_id && run->end.value == piece->end.value)
+			state_run(manifest, piece->run_id)->chain_end = run->chain_end;
 		if (run->run_id != piece->run_id && piece->last) {
 			run_remove(manifest, i);
 			continue;
@@ -368,6 +370,7 @@ static void run_apply(struct manifest *manifest, struct record *record)
 				from->layer_count);
 	run->from = from->from;
 	run->into = from->into;
+	run->chain_end = from->chain_end;
 	layers_add(manifest, run, from->layers, from->layer_count);
 }
 
@@ -407,6 +410,10 @@ void record_apply(struct manifest *manifest, struct record *record)
 		break;
 	case RECORD_RUN:
 		run_apply(manifest, record);
+		break;
+	case RECORD_INODES:
+		if (record->id > manifest->ino_next)
+			manifest->ino_next = record->id;
 		break;
 	case RECORD_IDS:
 		if (record->id > manifest->id_next)
@@ -521,6 +528,8 @@ int manifest_take_settings(struct manifest *manifest, const struct manifest *fro
 	manifest->window_bytes = from->window_bytes;
 	if (from->id_next > manifest->id_next)
 		manifest->id_next = from->id_next;
+	if (from->ino_next > manifest->ino_next)
+		manifest->ino_next = from->ino_next;
 	return 0;
 }
 

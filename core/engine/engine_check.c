@@ -33,6 +33,15 @@ static void found_in_manifest(struct walk *walk, const char *text)
 	check_found(walk->hooks, &finding, "%s", text);
 }
 
+/* The history goes on behind @run. */
+static void step_behind(struct walk *walk, const struct manifest_run *run)
+{
+	if (run->end.value <= walk->end.value)
+		return;
+	walk->end = walk->durable = run->end;
+	walk->chain = run->chain_end;
+}
+
 static int check_sealed(struct walk *walk, const struct manifest_run *entry)
 {
 	struct layer_check_target target = {
@@ -45,12 +54,14 @@ static int check_sealed(struct walk *walk, const struct manifest_run *entry)
 	char text[160];
 	int err;
 
-	if (entry->start.value != walk->end.value) {
+	/* An input of a merge lies within the span of what comes out. */
+	if (entry->start.value > walk->end.value ||
+	    (entry->start.value < walk->end.value && !entry->into)) {
 		snprintf(text, sizeof(text), "layer %" PRIu64 " begins at LSN %" PRIu64
 			 ", the one before ends at %" PRIu64, entry->run_id, entry->start.value,
 			 walk->end.value);
 		found_in_manifest(walk, text);
-	} else {
+	} else if (entry->start.value == walk->end.value) {
 		target.chain_start = walk->chain;
 		target.chain_known = true;
 	}
@@ -60,10 +71,61 @@ static int check_sealed(struct walk *walk, const struct manifest_run *entry)
 		return 0;
 	}
 	err = layer_check(&target, walk->hooks, &found);
-	walk->end = walk->durable = entry->end;
-	walk->chain = entry->chain_end;
+	step_behind(walk, entry);
 	walk->result->layer_count++;
 	walk->result->version_count += found.version_count;
+	return err;
+}
+
+static int check_table(struct walk *walk, const struct table_summary *summary)
+{
+	struct finding finding = { .kind = FINDING_FILE };
+	struct table_cursor *cursor = NULL;
+	struct block_cache *cache = NULL;
+	struct layer_files *files = NULL;
+	struct layer *layer = NULL;
+	struct table_entry entry;
+	uint64_t versions = 0;
+	char name[LAYER_NAME_BYTES];
+	int err = block_cache_create(0, &cache);
+
+	if (!err)
+		err = layer_files_create(walk->layers_fd, 1, &files);
+	if (!err)
+		err = table_layer_new(summary, &walk->manifest.store, cache, files, &layer);
+	if (!err)
+		err = table_layer_verify(layer);
+	if (!err)
+		err = table_cursor_open(layer, (struct key){ 0, 0 }, &cursor);
+	while (!err && !(err = table_cursor_next(cursor, &entry)))
+		versions++;
+	if (err == 1)
+		err = versions == summary->version_count ? 0 : -EUCLEAN;
+	walk->result->layer_count++;
+	walk->result->version_count += versions;
+	if (err && err != -ENOMEM) {
+		layer_name(summary->layer_id, name);
+		snprintf(finding.file, sizeof(finding.file), LAYERS_NAME "/%s", name);
+		check_found(walk->hooks, &finding, "the table is damaged: %s", strerror(-err));
+		err = 0;
+	}
+	table_cursor_close(cursor);
+	table_layer_free(layer);
+	layer_files_free(files);
+	block_cache_free(cache);
+	return err;
+}
+
+static int check_run(struct walk *walk, const struct manifest_run *run)
+{
+	const struct table_summary *tables = manifest_run_layers(run);
+	int err = 0;
+
+	if (!run->level && !run->lost)
+		return check_sealed(walk, run);
+	for (uint32_t i = 0; i < run->layer_count && run->level && !err; i++)
+		err = check_table(walk, &tables[i]);
+	step_behind(walk, run);
 	return err;
 }
 
@@ -154,7 +216,7 @@ static int check_unnamed(void *context, const char *name)
 	uint64_t layer_id;
 
 	if (layer_name_parse(name, &layer_id) || manifest_names(&walk->manifest, layer_id) ||
-	    judge_unnamed(walk->layers_fd, &walk->manifest.store, name) >= 0)
+	    judge_unnamed(walk->layers_fd, &walk->manifest, name) >= 0)
 		return 0;
 	snprintf(finding.file, sizeof(finding.file), LAYERS_NAME "/%s", name);
 	finding.layer_id = layer_id;
@@ -238,7 +300,7 @@ static int check_layers(struct walk *walk)
 	walk->durable = manifest->durable;
 	for (uint32_t i = 0; i < manifest->run_count && !err; i++) {
 		prefetch_layer(walk, i + 1);
-		err = check_sealed(walk, &manifest->runs[i]);
+		err = check_run(walk, &manifest->runs[i]);
 	}
 	if (manifest->durable.value > walk->durable.value)
 		walk->durable = manifest->durable;
@@ -285,12 +347,15 @@ static int snapshot_take(struct engine *engine, struct layer_check_target **targ
 	struct layer_check_target *targets;
 
 	engine_guard_take(engine, &guard);
-	*count_out = guard.map->run_count;
+	*count_out = 0;
 	*targets_out = targets = calloc(guard.map->run_count + 1, sizeof(*targets));
 	for (uint32_t i = 0; targets && i < guard.map->run_count; i++) {
 		struct layer *layer = guard.map->runs[i]->layer;
-		struct layer_check_target *target = &targets[i];
+		struct layer_check_target *target = &targets[*count_out];
 
+		if (!layer)
+			continue;
+		++*count_out;
 		target->dir_fd = engine->layers_fd;
 		target->store = &engine->store;
 		target->layer_id = layer->id;

@@ -131,6 +131,6 @@ void *spare_main(void *engine);
 int engine_recover(struct engine *engine, struct report *report);
 /* A layer file that the manifest doesn't name: 0: it holds nothing and may go; 1: it
  * is none of ours; -EUCLEAN: it holds history. */
-int judge_unnamed(int layers_fd, const struct store_identity *store, const char *name);
+int judge_unnamed(int layers_fd, const struct manifest *manifest, const char *name);
 
 #endif

@@ -433,7 +433,7 @@ static int note_unnamed(void *context, const char *name)
 	uint64_t layer_id;
 
 	if (layer_name_parse(name, &layer_id) || manifest_names(&repair->manifest, layer_id) ||
-	    judge_unnamed(repair->layers_fd, &repair->manifest.store, name) >= 0)
+	    judge_unnamed(repair->layers_fd, &repair->manifest, name) >= 0)
 		return 0;
 	if (!unnamed->layer_id || layer_id < unnamed->layer_id)
 		unnamed->layer_id = layer_id;

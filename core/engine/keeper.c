@@ -127,10 +127,27 @@ static bool block_is_seen(struct keeper *keeper, const struct table_entry *entry
 	       hooks->sees_page(hooks->context, view, key_index(entry->key), entry->lsn);
 }
 
-/*
- * Is the version needed at one of the points from the first at or above it up to the one before @next?
- * A merge that does not go to the bottom asks no more than that.
- */
+/* A version that says that something is gone: while an older version is kept, so must this be, or
+ * what is gone would be there again. */
+static bool hides(const struct table_entry *entry)
+{
+	return entry->form == VERSION_TOMBSTONE || key_kind(entry->key) == KEY_ATTR;
+}
+
+/* Is the version, the newest one there, needed at a point? */
+static bool is_needed_at(struct keeper *keeper, const struct table_entry *entry, uint32_t point)
+{
+	bool seen = inode_is_seen(keeper, entry->key.ino, point);
+
+	/* Nobody asks what a dead inode held, whatever else is there of it. */
+	if (!seen && key_kind(entry->key) != KEY_ATTR)
+		return false;
+	if (hides(entry) && (!keeper->bottom || keeper->older_kept))
+		return true;
+	return seen && entry->form != VERSION_TOMBSTONE && block_is_seen(keeper, entry, point);
+}
+
+/* Is it at one of the points from the first at or above it up to the one before @next? */
 static bool is_needed(struct keeper *keeper, const struct table_entry *entry, struct lsn next)
 {
 	uint32_t first = retention_first(keeper->retention, entry->lsn);
@@ -138,21 +155,27 @@ static bool is_needed(struct keeper *keeper, const struct table_entry *entry, st
 
 	for (uint32_t i = first; i < keeper->retention->count &&
 				 keeper->retention->points[i].value < next.value; i++) {
-		if (keeper->bottom && (!inode_is_seen(keeper, entry->key.ino, i) ||
-				       !block_is_seen(keeper, entry, i)))
-			continue;
-		needed++;
-		point = i;
+		if (is_needed_at(keeper, entry, i)) {
+			needed++;
+			point = i;
+		}
 	}
 	if (needed == 1)
 		keeper->point_bytes[point] += entry->size_bytes + ENTRY_COST_BYTES;
 	return needed > 0;
 }
 
-/* A version that hides older ones: it can't go before they have. */
-static bool hides(const struct table_entry *entry)
+/* Is there a version above in a run that is not part of the merge? It may be a patch over this one. */
+static bool is_built_upon(struct keeper *keeper, const struct table_entry *entry)
 {
-	return entry->form == VERSION_TOMBSTONE || key_kind(entry->key) == KEY_ATTR;
+	struct layer_guard guard;
+	struct version newest;
+	int err;
+
+	engine_guard_take(keeper->engine, &guard);
+	err = engine_find(&guard, entry->key, LSN_HEAD, &newest);
+	layer_guard_drop(&guard);
+	return err || newest.lsn.value > entry->lsn.value;
 }
 
 /* May the pending version go, given that of the next one of its key? */
@@ -162,10 +185,9 @@ static bool may_go(struct keeper *keeper, struct lsn next)
 	bool newest = next.value > retention_horizon(keeper->retention).value;
 
 	if (is_needed(keeper, entry, next))
-		return keeper->bottom && entry->form == VERSION_TOMBSTONE && newest &&
-		       !keeper->older_kept;
-	/* Needed by nobody: but what the horizon sees of a dead inode hides what a pin sees. */
-	return !(newest && hides(entry) && keeper->older_kept);
+		return false;
+	/* The last attributes of a dead inode, which say that it is, stay readable while they are there. */
+	return !(newest && key_kind(entry->key) == KEY_ATTR && is_built_upon(keeper, entry));
 }
 
 /* The value at the pending version, whole. A version that can't be read is lost. */

@@ -17,6 +17,7 @@
 #include "codec.h"
 #include "engine_internal.h"
 #include "io.h"
+#include "table_format.h"
 
 /* Where the history read so far ends. */
 struct recovery {
@@ -308,7 +309,20 @@ static int recover_layers(struct recovery *recovery)
 	return 0;
 }
 
-int judge_unnamed(int layers_fd, const struct store_identity *store, const char *name)
+/* Is a log-order layer's history in a run of tables by now? */
+static bool was_replaced(const struct manifest *manifest, const struct layer_header *header)
+{
+	for (uint32_t i = 0; i < manifest->run_count; i++) {
+		const struct manifest_run *run = &manifest->runs[i];
+
+		if (run->level && run->start.value <= header->start.value &&
+		    header->start.value < run->end.value)
+			return true;
+	}
+	return false;
+}
+
+int judge_unnamed(int layers_fd, const struct manifest *manifest, const char *name)
 {
 	uint8_t bytes[LAYER_HEADER_BYTES + BATCH_HEADER_BYTES + BATCH_NONCE_BYTES];
 	struct layer_header header;
@@ -328,9 +342,13 @@ int judge_unnamed(int layers_fd, const struct store_identity *store, const char 
 	io_close(fd);
 	if (err)
 		return 1;
-	err = layer_header_decode(bytes, store, &header);
+	if (table_header_is(bytes))
+		return 0;
+	err = layer_header_decode(bytes, &manifest->store, &header);
 	if (err)
 		return err == 1 ? 0 : 1;
+	if (was_replaced(manifest, &header))
+		return 0;
 	/* A whole first batch needs more than these bytes; a plausible size will do. */
 	(void)batch_view_open(bytes + LAYER_HEADER_BYTES, sizeof(bytes) - LAYER_HEADER_BYTES,
 			      header.chain_start, &batch);
@@ -400,31 +418,6 @@ static int look_for_tables(struct sweep *sweep, struct recovery *recovery)
 	return 0;
 }
 
-/* Is the history of an unnamed log-order layer in a run of tables by now? */
-static bool was_replaced(const struct engine *engine, uint64_t layer_id)
-{
-	uint8_t bytes[LAYER_HEADER_BYTES];
-	struct layer_header header;
-	char name[LAYER_NAME_BYTES];
-	int fd, err;
-
-	layer_name(layer_id, name);
-	if (io_open(engine->layers_fd, name, O_RDONLY, 0, &fd))
-		return false;
-	err = io_read(fd, bytes, sizeof(bytes), 0);
-	io_close(fd);
-	if (err || layer_header_decode(bytes, &engine->store, &header))
-		return false;
-	for (uint32_t i = 0; i < engine->manifest.run_count; i++) {
-		const struct manifest_run *run = &engine->manifest.runs[i];
-
-		if (run->level && run->start.value <= header.start.value &&
-		    header.start.value < run->end.value)
-			return true;
-	}
-	return false;
-}
-
 static int sweep_one(struct sweep *sweep, uint64_t layer_id)
 {
 	struct engine *engine = sweep->engine;
@@ -432,9 +425,7 @@ static int sweep_one(struct sweep *sweep, uint64_t layer_id)
 	int verdict;
 
 	layer_name(layer_id, name);
-	verdict = judge_unnamed(engine->layers_fd, &engine->store, name);
-	if (verdict < 0 && was_replaced(engine, layer_id))
-		verdict = 0;
+	verdict = judge_unnamed(engine->layers_fd, &engine->manifest, name);
 	if (verdict < 0)
 		return report_set(sweep->report, verdict,
 				  "layer file 'layers/%s' holds history but the file 'manifest' does "

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "guard.h"
 #include "io.h"
@@ -12,8 +13,11 @@
 #include "page_pool.h"
 
 #define SHARD_COUNT 16u
-#define SLACK_PART 32u          /* of the budget: free pages that are not given back */
-#define HELD_QUARTERS 3u        /* of the budget, below which nothing is evicted for what waits to be freed */
+#define SLACK_PART 64u          /* of the budget: free pages that are not given back */
+#define WAITING_PART 32u        /* of the budget: what may wait to be freed beside it */
+#define HELD_PART 4u            /* of the budget: what is held however much waits */
+#define GIVE_WAY_STEPS 8u
+#define LAG_WINDOW_NS INT64_C(500000000)        /* whose peak counts for this and the next */
 
 struct cached_block {
 	struct block_id id;             /* constant, as all but what says otherwise */
@@ -23,6 +27,7 @@ struct cached_block {
 	_Atomic(struct cached_block *) next;    /* in the bucket; stored under the shard's lock */
 	struct cached_block *ring_next, *ring_before;   /* guarded by the shard's lock */
 	struct block_cache *cache;
+	uint64_t evicted_at;            /* inserted_bytes when it was evicted */
 	struct guard_garbage garbage;
 };
 
@@ -39,6 +44,7 @@ struct cache_shard {
 	pthread_mutex_t lock;
 	_Atomic(struct block_table *) table;    /* stored under lock */
 	struct cached_block *hand;      /* of the ring of all blocks; NULL: none; guarded by lock */
+	uint32_t count;                 /* of them; guarded by lock */
 };
 
 struct block_cache {
@@ -46,7 +52,11 @@ struct block_cache {
 	struct page_pool *pool;
 	_Atomic uint64_t budget_bytes;
 	_Atomic uint64_t held_bytes;    /* of what is linked in, or about to be */
-	_Atomic uint64_t waiting_bytes; /* of what is linked out and not freed yet */
+	_Atomic uint64_t inserted_bytes;        /* ever */
+	_Atomic uint64_t reserve_bytes; /* what waits to be freed, at the rate at which blocks came of late */
+	/* of the freeing thread alone */
+	int64_t lag_window_ns;          /* when it began */
+	uint64_t lag_peak, lag_peak_before;     /* in this window and the one before */
 };
 
 static uint64_t block_cost(uint32_t size_bytes)
@@ -158,18 +168,41 @@ static void block_free(struct cached_block *block)
 	free(block);
 }
 
+/* What was inserted between an eviction and its freeing is what waits at any time. */
+static void note_lag(struct block_cache *cache, uint64_t evicted_at)
+{
+	uint64_t lag = atomic_load_explicit(&cache->inserted_bytes, memory_order_relaxed) - evicted_at;
+	struct timespec now;
+	int64_t now_ns;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	now_ns = now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+	if (now_ns - cache->lag_window_ns > LAG_WINDOW_NS) {
+		cache->lag_peak_before = now_ns - cache->lag_window_ns < 2 * LAG_WINDOW_NS
+						 ? cache->lag_peak : 0;
+		cache->lag_peak = 0;
+		cache->lag_window_ns = now_ns;
+	}
+	if (lag > cache->lag_peak)
+		cache->lag_peak = lag;
+	atomic_store_explicit(&cache->reserve_bytes,
+			      cache->lag_peak > cache->lag_peak_before ? cache->lag_peak
+								       : cache->lag_peak_before,
+			      memory_order_relaxed);
+}
+
 static void block_free_later(struct guard_garbage *garbage)
 {
 	struct cached_block *block = (struct cached_block *)((char *)garbage -
 							     offsetof(struct cached_block, garbage));
 
-	atomic_fetch_sub_explicit(&block->cache->waiting_bytes, block_cost(block->size_bytes),
-				  memory_order_relaxed);
+	note_lag(block->cache, block->evicted_at);
 	block_free(block);
 }
 
 static void ring_insert(struct cache_shard *shard, struct cached_block *block)
 {
+	shard->count++;
 	if (!shard->hand) {
 		shard->hand = block->ring_next = block->ring_before = block;
 		return;
@@ -192,41 +225,44 @@ static void shard_unlink(struct cache_shard *shard, struct cached_block *block)
 		link = &atomic_load_explicit(link, memory_order_relaxed)->next;
 	atomic_store_explicit(link, atomic_load_explicit(&block->next, memory_order_relaxed),
 			      memory_order_release);
+	shard->count--;
 	if (block->ring_next == block)
 		shard->hand = NULL;
 	else if (shard->hand == block)
 		shard->hand = block->ring_next;
 	block->ring_next->ring_before = block->ring_before;
 	block->ring_before->ring_next = block->ring_next;
-	atomic_fetch_add_explicit(&block->cache->waiting_bytes, cost, memory_order_relaxed);
+	block->evicted_at = atomic_load_explicit(&block->cache->inserted_bytes, memory_order_relaxed);
 	atomic_fetch_sub_explicit(&block->cache->held_bytes, cost, memory_order_relaxed);
 	guard_free_later(&block->garbage, block_free_later);
 }
 
-/* Evict the first block the clock meets that was not used, but not @keep. False: there is none. The
- * shard's lock is held. */
-static bool shard_evict(struct cache_shard *shard, const struct cached_block *keep)
+/* Move the clock on by one block: evict it unless it was used, or is @keep. The shard's lock is held. */
+static bool shard_step(struct cache_shard *shard, const struct cached_block *keep)
 {
 	struct cached_block *block = shard->hand;
 
-	if (!block || (block == keep && block->ring_next == block))
-		return false;
-	while (block == keep ||
-	       atomic_exchange_explicit(&block->used, false, memory_order_relaxed))
-		block = block->ring_next;
 	shard->hand = block->ring_next;
+	if (block == keep || atomic_exchange_explicit(&block->used, false, memory_order_relaxed))
+		return false;
 	shard_unlink(shard, block);
 	return true;
 }
 
 static bool over_budget(const struct block_cache *cache)
 {
+	return atomic_load_explicit(&cache->held_bytes, memory_order_relaxed) >
+	       atomic_load_explicit(&cache->budget_bytes, memory_order_relaxed);
+}
+
+/* Does so much wait to be freed that the cache has to give way? */
+static bool crowded(const struct block_cache *cache)
+{
 	uint64_t budget = atomic_load_explicit(&cache->budget_bytes, memory_order_relaxed);
 	uint64_t held = atomic_load_explicit(&cache->held_bytes, memory_order_relaxed);
-	uint64_t waiting = atomic_load_explicit(&cache->waiting_bytes, memory_order_relaxed);
+	uint64_t reserve = atomic_load_explicit(&cache->reserve_bytes, memory_order_relaxed);
 
-	return held > budget ||
-	       (held + waiting > budget && held > budget / 4 * HELD_QUARTERS);
+	return held > budget / HELD_PART && held + reserve > budget + budget / WAITING_PART;
 }
 
 /* Evict until the budget is kept, from shard @first on; @keep, which is in there, stays. */
@@ -236,10 +272,25 @@ static void cache_evict(struct block_cache *cache, unsigned first, const struct 
 		struct cache_shard *shard = &cache->shards[(first + i) % SHARD_COUNT];
 
 		pthread_mutex_lock(&shard->lock);
-		while (over_budget(cache) && shard_evict(shard, i ? NULL : keep))
-			;
+		/* Round twice: what was used is met again. */
+		for (uint32_t steps = 2 * shard->count; steps && shard->hand && over_budget(cache);
+		     steps--)
+			(void)shard_step(shard, i ? NULL : keep);
 		pthread_mutex_unlock(&shard->lock);
 	}
+}
+
+/* Give way by two blocks for one that came in, and not by what is in use. */
+static void cache_give_way(struct block_cache *cache, unsigned index, const struct cached_block *keep)
+{
+	struct cache_shard *shard = &cache->shards[index];
+	uint32_t steps;
+
+	pthread_mutex_lock(&shard->lock);
+	steps = shard->count < GIVE_WAY_STEPS ? shard->count : GIVE_WAY_STEPS;
+	for (unsigned evicted = 0; steps && evicted < 2 && crowded(cache); steps--)
+		evicted += shard_step(shard, keep);
+	pthread_mutex_unlock(&shard->lock);
 }
 
 static void table_free(struct guard_garbage *garbage)
@@ -339,15 +390,20 @@ static struct cached_block *cache_insert(struct block_cache *cache, struct cache
 		loaded = NULL;
 		atomic_fetch_add_explicit(&cache->held_bytes, block_cost(block->size_bytes),
 					  memory_order_relaxed);
+		atomic_fetch_add_explicit(&cache->inserted_bytes, block_cost(block->size_bytes),
+					  memory_order_relaxed);
 		ring_insert(shard, block);
 		atomic_init(&block->next, atomic_load_explicit(bucket, memory_order_relaxed));
 		atomic_store_explicit(bucket, block, memory_order_release);
 	}
 	pthread_mutex_unlock(&shard->lock);
-	if (loaded)
+	if (loaded) {
 		block_free(loaded);
-	else
+	} else {
 		cache_evict(cache, shard_index(hash), block);
+		if (crowded(cache))
+			cache_give_way(cache, shard_index(hash), block);
+	}
 	return block;
 }
 

@@ -7,9 +7,9 @@
  * freed when no guard can see it, so what was got stays valid until the caller's guard is
  * dropped. A shard's mutex is held only to link a block in or out, never across a read. Any thread.
  *
- * What is counted is what is taken: whole pages (page_pool.h), the block's record, and what was
- * evicted and is not freed yet. For the latter the cache gives way, but not below three
- * quarters of its budget.
+ * What is counted is what is taken: whole pages (page_pool.h) and the block's record. What was evicted
+ * and is not freed yet, some 30 ms of what comes in, lies on top; where blocks come so fast that it is
+ * more than a thirty-second of the budget, the cache holds that much less, down to a quarter.
  */
 #ifndef VARVE_LAYERS_BLOCK_CACHE_H
 #define VARVE_LAYERS_BLOCK_CACHE_H

@@ -13,6 +13,7 @@
 struct layer_files {
 	int dir_fd;
 	pthread_mutex_t lock;           /* guards what follows, and every layer_file */
+	pthread_cond_t opened;          /* a file was, or can't be */
 	uint32_t limit, hand;
 	uint32_t open_count;            /* open or being opened */
 	struct layer_file *slots[];     /* @limit of them; NULL: free */
@@ -28,6 +29,7 @@ int layer_files_create(int dir_fd, uint32_t limit, struct layer_files **files_ou
 	files->dir_fd = dir_fd;
 	files->limit = limit;
 	pthread_mutex_init(&files->lock, NULL);
+	pthread_cond_init(&files->opened, NULL);
 	*files_out = files;
 	return 0;
 }
@@ -36,6 +38,7 @@ void layer_files_free(struct layer_files *files)
 {
 	if (!files)
 		return;
+	pthread_cond_destroy(&files->opened);
 	pthread_mutex_destroy(&files->lock);
 	free(files);
 }
@@ -104,7 +107,7 @@ static uint32_t free_slot(const struct layer_files *files)
 	return SLOT_NONE;
 }
 
-/* Open the file of a pinned layer, for which one more is counted as open. */
+/* Open the file, which this thread alone does: @file->opening is set, and one more is counted as open. */
 static int file_open(struct layer_file *file)
 {
 	struct layer_files *files = file->files;
@@ -114,21 +117,17 @@ static int file_open(struct layer_file *file)
 	layer_name(file->layer_id, name);
 	err = io_open(files->dir_fd, name, O_RDONLY, 0, &fd);
 	pthread_mutex_lock(&files->lock);
-	if (file->fd >= 0) {
-		/* Another thread was first. */
-		err = 0;
-		files->open_count--;
-	} else if (err) {
+	if (err) {
 		files->open_count--;
 	} else {
 		file->fd = fd;
 		file->slot = free_slot(files);
 		if (file->slot != SLOT_NONE)
 			files->slots[file->slot] = file;
-		fd = -1;
 	}
+	file->opening = false;
+	pthread_cond_broadcast(&files->opened);
 	pthread_mutex_unlock(&files->lock);
-	io_close(fd);
 	return err;
 }
 
@@ -142,7 +141,10 @@ int layer_file_pin(struct layer_file *file, int *fd_out)
 	pthread_mutex_lock(&files->lock);
 	file->pins++;
 	file->used = true;
+	while (file->opening)
+		pthread_cond_wait(&files->opened, &files->lock);
 	open = file->fd >= 0;
+	file->opening = !open;
 	if (!open && files->open_count >= files->limit)
 		close_fd = evict_one(files);
 	files->open_count += !open;

@@ -31,6 +31,7 @@ struct layer_file {
 	uint32_t pins;                  /* reads under way */
 	uint32_t slot;                  /* where the clock finds it; UINT32_MAX: nowhere */
 	bool used;                      /* since the clock passed */
+	bool opening;                   /* a thread opens it, the others wait for that */
 };
 
 void layer_file_init(struct layer_file *file, struct layer_files *files, uint64_t layer_id);

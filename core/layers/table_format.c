@@ -27,6 +27,11 @@ void table_header_encode(const struct table_header *header, const struct store_i
 	put_u64(&c, checksum(bytes_out, HEADER_USED_BYTES, store->seed));
 }
 
+bool table_header_is(const uint8_t bytes[8])
+{
+	return memcmp(bytes, header_magic, sizeof(header_magic)) == 0;
+}
+
 int table_header_decode(const uint8_t bytes[TABLE_HEADER_BYTES], const struct store_identity *store,
 			struct table_header *header_out)
 {
@@ -138,7 +143,7 @@ static bool versions_are_possible(const struct table_block *block, struct lsn st
 
 		if (lsn.value <= start.value || lsn.value > end.value ||
 		    table_u32(block->backs, v) > lsn.value ||
-		    block->forms[v] < VERSION_IMAGE || block->forms[v] > VERSION_TOMBSTONE ||
+		    block->forms[v] < VERSION_IMAGE || block->forms[v] > VERSION_LOST ||
 		    block->weights[v] > VERSION_WEIGHT_MAX)
 			return false;
 	}

@@ -39,6 +39,8 @@ struct table_header {
 	struct lsn start, end;
 };
 
+/* Does a file begin as a table layer's does? */
+bool table_header_is(const uint8_t bytes[8]);
 void table_header_encode(const struct table_header *header, const struct store_identity *store,
 			 uint8_t bytes_out[TABLE_HEADER_BYTES]);
 /* 0; -EUCLEAN: damaged; -EXDEV: of another store; -EPROTONOSUPPORT: a newer format. */

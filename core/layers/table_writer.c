@@ -301,7 +301,7 @@ static int check_version(const struct table_writer *writer, struct key key, stru
 	if (order > 0 || (order == 0 && lsn.value <= writer->lsn.value) ||
 	    lsn.value <= writer->options.start.value || lsn.value > writer->options.end.value ||
 	    position > lsn.value || (position && lsn.value - position > UINT32_MAX) ||
-	    form < VERSION_IMAGE || form > VERSION_TOMBSTONE || weight > VERSION_WEIGHT_MAX)
+	    form < VERSION_IMAGE || form > VERSION_LOST || weight > VERSION_WEIGHT_MAX)
 		return -EUCLEAN;
 	return 0;
 }

@@ -288,7 +288,9 @@ static int check_inode(struct tree_walk *walk, uint64_t ino)
 						    : (uint16_t)attr.shown.nlink;
 			walk->inode_count++;
 		}
-		if (!fault && (S_ISREG(attr.shown.mode) || S_ISLNK(attr.shown.mode)))
+		/* Of one that is gone nobody reads pages, and some may be gone before others. */
+		if (!fault && attr.shown.nlink &&
+		    (S_ISREG(attr.shown.mode) || S_ISLNK(attr.shown.mode)))
 			err = check_pages(walk, &guard, &attr);
 	}
 	layer_guard_drop(&guard);

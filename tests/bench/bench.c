@@ -62,6 +62,26 @@ const char *bench_varve(const struct bench *bench)
 	return bench->options.varve;
 }
 
+const char *bench_trace(const struct bench *bench)
+{
+	return bench->options.trace;
+}
+
+const char *bench_history(const struct bench *bench)
+{
+	return bench->options.history;
+}
+
+unsigned bench_random_percent(const struct bench *bench)
+{
+	return bench->options.random_percent;
+}
+
+unsigned bench_rounds(const struct bench *bench, unsigned rounds)
+{
+	return bench->options.rounds ? bench->options.rounds : bench->options.quick ? 1 : rounds;
+}
+
 uint64_t bench_size(const struct bench *bench, uint64_t full, uint64_t quick)
 {
 	return bench->options.quick ? quick : full;
@@ -213,6 +233,16 @@ static const struct summary *rival_best(const struct claim *claim, const struct 
 	return best;
 }
 
+/* Without a target each rival says something. */
+static void ratios_print(struct bench *bench, const struct claim *claim, const struct summary *summaries)
+{
+	for (size_t i = 1; i < claim->contender_count; i++) {
+		if (!claim->contenders[i].aside)
+			fprintf(bench->text, "          %.2fx of %s, no target\n",
+				summaries[0].median / summaries[i].median, claim->contenders[i].name);
+	}
+}
+
 static void claim_judge(struct bench *bench, const struct claim *claim,
 			const struct summary *summaries)
 {
@@ -230,9 +260,8 @@ static void claim_judge(struct bench *bench, const struct claim *claim,
 		verdict_add(bench, missed, "%s: %.2fx of %s, %s %.2fx", claim->what, ratio,
 			    claim->contenders[best_index].name, limit_text(claim->better),
 			    claim->ratio_limit);
-	} else if (best) {
-		fprintf(bench->text, "          %.2fx of %s, no target\n", ratio,
-			claim->contenders[best_index].name);
+	} else {
+		ratios_print(bench, claim, summaries);
 	}
 	if (claim->value_limit > 0) {
 		bool missed = limit_missed(claim->better, summaries[0].median, claim->value_limit);
@@ -273,6 +302,16 @@ static void claim_report(struct bench *bench, const struct claim *claim, unsigne
 			   spread * 100);
 }
 
+void claim_report_samples(struct bench *bench, const struct claim *claim, unsigned rounds, double *samples)
+{
+	struct summary summaries[CONTENDERS_MAX];
+
+	assert(claim->contender_count > 0 && claim->contender_count <= CONTENDERS_MAX);
+	for (size_t i = 0; i < claim->contender_count; i++)
+		summaries[i] = summarize(samples + i * rounds, rounds);
+	claim_report(bench, claim, rounds, summaries);
+}
+
 /* One round; the samples of round @round, where 0 warms up. */
 static int claim_round(struct bench *bench, const struct claim *claim, unsigned round,
 		       unsigned rounds, double *samples)
@@ -308,7 +347,6 @@ static unsigned rounds_for(const struct bench *bench, const struct claim *claim)
 int claim_measure(struct bench *bench, const struct claim *claim)
 {
 	unsigned rounds = rounds_for(bench, claim);
-	struct summary summaries[CONTENDERS_MAX];
 	double *samples;
 	int err = 0;
 
@@ -320,11 +358,8 @@ int claim_measure(struct bench *bench, const struct claim *claim)
 		return bench_fail(bench, -ENOMEM, "%s", claim->what);
 	for (unsigned round = 0; round <= rounds && !err; round++)
 		err = claim_round(bench, claim, round, rounds, samples);
-	if (!err) {
-		for (size_t i = 0; i < claim->contender_count; i++)
-			summaries[i] = summarize(samples + i * rounds, rounds);
-		claim_report(bench, claim, rounds, summaries);
-	}
+	if (!err)
+		claim_report_samples(bench, claim, rounds, samples);
 	free(samples);
 	return err;
 }

@@ -33,13 +33,18 @@ struct bench_subject {
 };
 
 extern const struct bench_subject append_subject, lookup_subject, freeze_subject, flush_subject,
-	mount_subject, open_subject, sync_subject, checksum_subject, check_subject;
+	mount_subject, open_subject, sync_subject, checksum_subject, check_subject, history_subject;
 
 /* What the command line asked for. */
 bool bench_wants(const struct bench *bench, const char *what);     /* a claim */
 bool bench_is_quick(const struct bench *bench);         /* smaller sizes, fewer rounds */
 const char *bench_dir(const struct bench *bench);       /* an empty directory for this subject */
 const char *bench_varve(const struct bench *bench);     /* path of the varve command */
+const char *bench_trace(const struct bench *bench);     /* a trace to replay; NULL: none */
+const char *bench_history(const struct bench *bench);   /* sizes of history to build up; NULL: none */
+unsigned bench_random_percent(const struct bench *bench);       /* of the bytes that are written */
+/* As the command line has it, or @rounds, or one under --quick. */
+unsigned bench_rounds(const struct bench *bench, unsigned rounds);
 /* @full, or @quick under --quick. */
 uint64_t bench_size(const struct bench *bench, uint64_t full, uint64_t quick);
 
@@ -81,6 +86,13 @@ struct claim {
  * not wanted. 0 or -errno. */
 int claim_measure(struct bench *bench, const struct claim *claim);
 
+/*
+ * Report what a subject sampled by itself, where one piece of work yields several
+ * figures: @samples holds @rounds of the first contender, then of the next, and is
+ * sorted. The contenders' sample functions are not called. (1) is the subject's to keep.
+ */
+void claim_report_samples(struct bench *bench, const struct claim *claim, unsigned rounds, double *samples);
+
 enum fact_target {
 	FACT_NOTE,                      /* no target */
 	FACT_AT_MOST,
@@ -104,6 +116,8 @@ struct bench_options {
 	unsigned rounds;                /* 0: the runner's own */
 	const char *only;               /* claims whose text holds this; NULL: all */
 	const char *varve;
+	const char *trace, *history;    /* NULL: none */
+	unsigned random_percent;
 };
 
 struct bench *bench_new(const struct bench_options *options);

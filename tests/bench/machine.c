@@ -192,6 +192,25 @@ struct machine_io machine_io_since(const struct machine_io *before, const struct
 	};
 }
 
+void machine_memory_get(struct machine_memory *memory_out)
+{
+	FILE *file = fopen("/proc/self/status", "re");
+	unsigned long long kib;
+	char line[256];
+
+	*memory_out = (struct machine_memory){ 0 };
+	while (file && fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "VmRSS: %llu", &kib) == 1)
+			memory_out->rss_bytes = kib << 10;
+		else if (sscanf(line, "RssAnon: %llu", &kib) == 1)
+			memory_out->anon_bytes = kib << 10;
+		else if (sscanf(line, "RssFile: %llu", &kib) == 1)
+			memory_out->file_bytes = kib << 10;
+	}
+	if (file)
+		fclose(file);
+}
+
 void machine_memory_warm(uint64_t size_bytes)
 {
 	size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE);

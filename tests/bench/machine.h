@@ -39,6 +39,13 @@ struct machine_io {
 void machine_io_get(const char *path, struct machine_io *io_out);
 struct machine_io machine_io_since(const struct machine_io *before, const struct machine_io *after);
 
+/* This process's memory that is resident, and of it what is its own and what is of files. */
+struct machine_memory {
+	uint64_t rss_bytes, anon_bytes, file_bytes;     /* 0: unknown */
+};
+
+void machine_memory_get(struct machine_memory *memory_out);
+
 /*
  * A virtual machine may hand its free pages back to its host at once (free page
  * reporting) and get each again by a fault that costs several times what is

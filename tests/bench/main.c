@@ -14,12 +14,14 @@
 #include <unistd.h>
 
 #include "bench.h"
+#include "content.h"
+#include "history_growth.h"
 #include "machine.h"
 #include "workdir.h"
 
 static const struct bench_subject *const subjects[] = {
 	&append_subject, &lookup_subject, &freeze_subject, &flush_subject, &sync_subject,
-	&open_subject, &check_subject,
+	&open_subject, &check_subject, &history_subject,
 #ifdef BENCH_MOUNT
 	&mount_subject, &checksum_subject,
 #endif
@@ -43,6 +45,9 @@ enum {
 	OPTION_LIST,
 	OPTION_VARVE,
 	OPTION_HOLD_MEMORY,
+	OPTION_TRACE,
+	OPTION_HISTORY,
+	OPTION_RANDOM,
 };
 
 static const struct argp_option options[] = {
@@ -56,6 +61,12 @@ static const struct argp_option options[] = {
 	{ "hold-memory", OPTION_HOLD_MEMORY, NULL, 0,
 	  "Keep the machine's free memory from going back to its host meanwhile (root; for virtual machines)",
 	  0 },
+	{ "trace", OPTION_TRACE, "FILE", 0, "history: replay the writes of FILE, made by trace.py, and nothing else",
+	  0 },
+	{ "history", OPTION_HISTORY, "BYTES[,BYTES...]", 0,
+	  "history: build up so much history of varve alone, K, M and G allowed, and nothing else", 0 },
+	{ "random", OPTION_RANDOM, "PERCENT", 0,
+	  "history: how much of what is written is random; the rest repeats (default: 25)", 0 },
 	{ "list", OPTION_LIST, NULL, 0, "List the benches and exit", 0 },
 #ifdef BENCH_MOUNT
 	{ "varve", OPTION_VARVE, "PROGRAM", 0, "The varve command to mount with (default: beside this program)",
@@ -86,11 +97,21 @@ static error_t subject_choose(struct arguments *arguments, const char *name, str
 	return EINVAL;
 }
 
+static unsigned number_parse(const char *option, const char *text, unsigned min, unsigned max,
+			     struct argp_state *state)
+{
+	char *end;
+	unsigned long number = strtoul(text, &end, 10);
+
+	if (*text < '0' || *text > '9' || *end || number < min || number > max)
+		argp_error(state, "%s takes a number from %u to %u, not '%s'", option, min, max, text);
+	return (unsigned)number;
+}
+
 static error_t option_parse(int key, char *argument, struct argp_state *state)
 {
 	struct arguments *arguments = state->input;
-	unsigned long rounds;
-	char *end;
+	struct growth_sizes sizes;
 
 	switch (key) {
 	case 'q':
@@ -103,10 +124,7 @@ static error_t option_parse(int key, char *argument, struct argp_state *state)
 		arguments->dir = argument;
 		return 0;
 	case 'r':
-		rounds = strtoul(argument, &end, 10);
-		if (*argument < '1' || *argument > '9' || *end || rounds > 100000)
-			argp_error(state, "--rounds takes a number from 1 to 100000, not '%s'", argument);
-		arguments->options.rounds = (unsigned)rounds;
+		arguments->options.rounds = number_parse("--rounds", argument, 1, 100000, state);
 		return 0;
 	case 'o':
 		arguments->options.only = argument;
@@ -122,6 +140,17 @@ static error_t option_parse(int key, char *argument, struct argp_state *state)
 		exit(0);
 	case OPTION_VARVE:
 		arguments->options.varve = argument;
+		return 0;
+	case OPTION_TRACE:
+		arguments->options.trace = argument;
+		return 0;
+	case OPTION_HISTORY:
+		if (growth_sizes_parse(argument, &sizes))
+			argp_error(state, "--history takes sizes as in 1G,20G, not '%s'", argument);
+		arguments->options.history = argument;
+		return 0;
+	case OPTION_RANDOM:
+		arguments->options.random_percent = number_parse("--random", argument, 0, 100, state);
 		return 0;
 	case ARGP_KEY_ARG:
 		return subject_choose(arguments, argument, state);
@@ -219,6 +248,7 @@ int main(int argc, char **argv)
 	snprintf(varve, sizeof(varve), "%s/varve", dir);
 	arguments.dir = dir;
 	arguments.options.varve = varve;
+	arguments.options.random_percent = CONTENT_RANDOM_PERCENT;
 	argp_program_version = "varve-bench " VARVE_VERSION;
 	argp_err_exit_status = 2;
 	argp_parse(&parser, argc, argv, 0, NULL, &arguments);

@@ -354,3 +354,18 @@ void file_overwrite(const char *path, off_t offset, const void *bytes, size_t si
 	     "cannot write", path);
 	close(fd);
 }
+
+uint64_t test_resident_bytes(void)
+{
+	FILE *status = fopen("/proc/self/status", "r");
+	unsigned long long kib = 0;
+	char line[256];
+	bool found = false;
+
+	must(status != NULL, "open", "/proc/self/status");
+	while (!found && fgets(line, sizeof(line), status))
+		found = sscanf(line, "RssAnon: %llu kB", &kib) == 1;
+	fclose(status);
+	must(found, "find RssAnon in", "/proc/self/status");
+	return kib * 1024;
+}

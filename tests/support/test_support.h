@@ -35,6 +35,19 @@
 #define TEST_TSAN 0
 #endif
 
+/* 1 in a build with AddressSanitizer. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define TEST_ASAN 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#define TEST_ASAN 1
+#endif
+#ifndef TEST_ASAN
+#define TEST_ASAN 0
+#endif
+
 #define KIB UINT64_C(1024)
 #define MIB (KIB * 1024)
 #define GIB (MIB * 1024)
@@ -44,6 +57,9 @@
 #define assert_err(call, expected) check_err((call), (expected), #call, __FILE__, __LINE__)
 #define assert_ok(call) assert_err(call, 0)
 void check_err(int err, int expected, const char *call, const char *file, int line);
+
+/* What the process holds in memory that is no file's (RssAnon of /proc). */
+uint64_t test_resident_bytes(void);
 
 /* For threads, where cmocka's asserts may not be used: say why and abort. */
 #define require(condition) \

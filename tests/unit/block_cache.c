@@ -1,4 +1,5 @@
 /* Block cache: checked once, kept within the budget, there as long as a guard looks. */
+#include <time.h>
 #include <unistd.h>
 
 #include "guard.h"
@@ -54,8 +55,12 @@ static int get(struct cache_test *test, uint32_t number)
 
 static void get_all(struct cache_test *test)
 {
-	for (uint32_t i = 0; i < TEST_BLOCKS_COUNT; i++)
+	for (uint32_t i = 0; i < TEST_BLOCKS_COUNT; i++) {
 		assert_ok(get(test, i));
+		/* What waits to be freed counts as well: let little wait. */
+		if (i % 16 == 0)
+			guard_barrier();
+	}
 }
 
 /* Flip a bit of a block in the file; the same again mends it. */
@@ -177,6 +182,135 @@ static void however_small_the_budget_256_blocks_are_held(void **state)
 	assert_true(held < 256 * (LAYER_BLOCK_BYTES + 256));
 }
 
+/* A block of one byte all over, or an error. */
+struct fill {
+	uint8_t byte;
+	uint32_t size_bytes;
+	int err;
+};
+
+static int fill(void *context, uint8_t *bytes)
+{
+	const struct fill *fill = context;
+
+	memset(bytes, fill->byte, fill->size_bytes);
+	return fill->err;
+}
+
+/* The same, at the speed of the fastest decompression: 2 GB/s. */
+static int fill_slowly(void *context, uint8_t *bytes)
+{
+	const struct fill *what = context;
+	struct timespec from, now;
+
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	do {
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	} while ((now.tv_sec - from.tv_sec) * 1000000000 + now.tv_nsec - from.tv_nsec <
+		 what->size_bytes / 2);
+	return fill(context, bytes);
+}
+
+/* Blocks of all sizes, under a layer of their own. Returns the most that was resident meanwhile. */
+static uint64_t load_many(struct cache_test *test, uint64_t count, uint64_t size_max)
+{
+	struct prng prng = { test_seed() };
+	uint64_t resident = 0;
+
+	for (uint64_t i = 0; i < count; i++) {
+		struct fill what = { (uint8_t)i, 1 + prng_below(&prng, size_max), 0 };
+		const uint8_t *bytes;
+
+		guard_take();
+		assert_ok(block_cache_load(test->cache, (struct block_id){ 99, BLOCK_DATA | i },
+					   what.size_bytes, fill_slowly, &what, &bytes));
+		assert_true(bytes[0] == (uint8_t)i && bytes[what.size_bytes - 1] == (uint8_t)i);
+		assert_ptr_equal(block_cache_look(test->cache, (struct block_id){ 99, BLOCK_DATA | i }),
+				 bytes);
+		guard_drop();
+		assert_true(block_cache_bytes(test->cache) <= block_cache_budget(test->cache));
+		if (i % 100 == 0 && test_resident_bytes() > resident)
+			resident = test_resident_bytes();
+	}
+	return resident;
+}
+
+static void blocks_of_any_size_keep_the_budget(void **state)
+{
+	struct cache_test *test = *state;
+
+	cache_renew(test, 8 * MIB);
+	load_many(test, 4000, 100 * KIB);
+	load_many(test, 100, MIB + 4096);
+	assert_true(block_cache_bytes(test->cache) > MIB);
+}
+
+static void what_can_not_be_filled_is_not_kept(void **state)
+{
+	struct cache_test *test = *state;
+	struct fill what = { 1, 50000, -EBADMSG };
+	struct block_id id = { 99, BLOCK_DATA };
+	const uint8_t *bytes;
+
+	guard_take();
+	assert_err(block_cache_load(test->cache, id, what.size_bytes, fill, &what, &bytes), -EBADMSG);
+	assert_null(bytes);
+	assert_false(block_cache_has(test->cache, id));
+	assert_null(block_cache_look(test->cache, id));
+	assert_int_equal(block_cache_bytes(test->cache), 0);
+	guard_drop();
+}
+
+static void a_smaller_budget_is_kept_at_once_and_a_larger_one_used(void **state)
+{
+	struct cache_test *test = *state;
+
+	get_all(test);
+	assert_true(block_cache_bytes(test->cache) > 7 * MIB);
+	block_cache_set_budget(test->cache, 2 * MIB);
+	assert_true(block_cache_bytes(test->cache) <= 2 * MIB);
+	get_all(test);
+	assert_true(block_cache_bytes(test->cache) <= 2 * MIB);
+	block_cache_set_budget(test->cache, 128 * MIB);
+	get_all(test);
+	assert_true(block_cache_bytes(test->cache) > 7 * MIB);
+	/* All of it is found again. */
+	flip(test, 5, 1);
+	get_all(test);
+}
+
+/* 30 times the budget goes through, in mixes of sizes that change. What waits to be freed
+ * depends on when the freeing thread is let run, so the limit counts without it. */
+static void memory_is_given_back(void **state)
+{
+	struct cache_test *test = *state;
+	const struct {
+		uint64_t count, size_max;
+	} mixes[] = { { 8000, 64 * KIB }, { 40000, 4096 }, { 8000, 200 * KIB }, { 40000, 40 * KIB } };
+	const uint64_t budget = 64 * MIB, records = 4 * MIB;
+	uint64_t before, most, after;
+
+	if (TEST_TSAN || TEST_ASAN)
+		skip();
+	cache_renew(test, budget);
+	guard_barrier();
+	before = test_resident_bytes();
+	for (unsigned i = 0; i < array_size(mixes); i++) {
+		most = load_many(test, mixes[i].count, mixes[i].size_max) - before;
+		guard_barrier();
+		after = test_resident_bytes() - before;
+		print_message("up to %u KiB: at most %u KiB resident, %u when all is freed, %u held\n",
+			      (unsigned)(mixes[i].size_max / KIB), (unsigned)(most / KIB),
+			      (unsigned)(after / KIB),
+			      (unsigned)(block_cache_bytes(test->cache) / KIB));
+		assert_true(after < budget / 100 * 115);
+	}
+	block_cache_set_budget(test->cache, 8 * MIB);
+	guard_barrier();
+	/* The records of the many small ones stay with malloc. */
+	assert_true(test_resident_bytes() - before < 8 * MIB / 100 * 115 + records);
+}
+
 static void what_was_got_outlives_its_eviction(void **state)
 {
 	struct cache_test *test = *state;
@@ -231,6 +365,10 @@ int main(void)
 		cache_test(layers_do_not_mix),
 		cache_test(the_budget_is_kept_and_used),
 		cache_test(however_small_the_budget_256_blocks_are_held),
+		cache_test(blocks_of_any_size_keep_the_budget),
+		cache_test(what_can_not_be_filled_is_not_kept),
+		cache_test(a_smaller_budget_is_kept_at_once_and_a_larger_one_used),
+		cache_test(memory_is_given_back),
 		cache_test(what_was_got_outlives_its_eviction),
 		cache_test(a_block_in_use_gets_a_second_chance),
 		cmocka_unit_test(freeing_nothing_is_no_error),
