@@ -53,12 +53,14 @@ static json_t *head_json(const struct census_count *head, int err)
 			 (json_int_t)head->file_bytes, "as_of_lsn", (json_int_t)head->at.value);
 }
 
-/* Bytes that were written for the history made since the mount, and what a read may cost. */
+/* Bytes written for the history made since the mount, and what a read may cost. Each byte of history
+ * goes to the log once at least: by a flush, or else when its layer is sealed. */
 static json_t *amplification_json(const struct front *front, const struct store_usage *usage,
 				  uint64_t disk_bytes, const struct census_count *head)
 {
 	uint64_t made = usage->newest.value - front->newest_at_start.value;
-	uint64_t written = usage->flush_bytes + usage->merge_written_bytes;
+	uint64_t logged = usage->flush_bytes > made ? usage->flush_bytes : made;
+	uint64_t written = logged + usage->merge_written_bytes;
 
 	return json_pack("{s:I, s:I, s:o, s:o}", "read_runs", (json_int_t)usage->run_count,
 			 "read_runs_limit", (json_int_t)usage->run_limit, "write", ratio(written, made),
