@@ -15,11 +15,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "census.h"
 #include "control.h"
+#include "expire.h"
 #include "front.h"
 #include "fuse_ops.h"
 #include "killpriv.h"
 #include "mount_table.h"
+#include "state_files.h"
 #include "unmount.h"
 #include "view.h"
 
@@ -186,6 +189,7 @@ static void *outside_run(void *argument)
 	log_line("%s is in use; those who use it get errors from now on", mountpoint);
 	/* fuse_session_unmount then closes the device and detaches what is left. */
 	write_back(mountpoint);
+	expire_halt(serving->front.expire);
 	loop_stop(serving);
 	return NULL;
 }
@@ -290,13 +294,17 @@ static int session_run(struct serving *serving, struct report *report)
 	if (err)
 		return err;
 	serving->loop_thread = pthread_self();
-	err = -pthread_create(&serving->outside_thread, NULL, outside_run, serving);
+	err = expire_start(serving->front.expire, serving->session);
+	if (!err)
+		err = -pthread_create(&serving->outside_thread, NULL, outside_run, serving);
 	if (err) {
+		expire_halt(serving->front.expire);
 		fuse_session_unmount(serving->session);
 		return report_set(report, err, "no thread could be made: %s", strerror(-err));
 	}
 	err = session_loop(serving, report);
 	atomic_store(&serving->ended, true);
+	expire_halt(serving->front.expire);
 	fuse_session_unmount(serving->session);
 	outside_thread_stop(serving);
 	return err;
@@ -321,25 +329,52 @@ static int store_open_for(const struct serve_options *options, struct report *re
 	return err;
 }
 
+static int front_open(struct front *front, const struct serve_options *options,
+		      struct report *report)
+{
+	struct lsn oldest;
+	int err;
+
+	front->mountpoint = options->mountpoint;
+	front->mounted_at = time(NULL);
+	store_window(front->store, &oldest, &front->newest_at_start);
+	err = view_open(front->store, &front->view);
+	if (!err)
+		err = census_open(front->store, &front->census);
+	if (!err)
+		err = state_files_open(&front->state_files);
+	if (!err)
+		err = expire_open(front->store, view_nodes(front->view), &front->expire);
+	if (err)
+		report_set(report, err, "no memory left; free some and mount again");
+	return err;
+}
+
+static void front_close(struct front *front)
+{
+	expire_close(front->expire);
+	state_files_close(front->state_files);
+	census_close(front->census);
+	view_close(front->view);
+}
+
 static int serve_store(struct serving *serving, struct report *report)
 {
 	int err;
 
-	err = control_open(serving->front.store, serving->options->mountpoint, report,
-			   &serving->control);
-	if (err)
-		return err;
-	err = view_open(serving->front.store, &serving->front.view);
-	if (err)
-		report_set(report, err, "no memory left; free some and mount again");
-	else
+	err = front_open(&serving->front, serving->options, report);
+	if (!err)
+		err = control_open(&serving->front, report, &serving->control);
+	if (!err)
 		err = session_new(serving, report);
 	if (!err)
 		err = session_run(serving, report);
 	if (serving->session)
 		fuse_session_destroy(serving->session);
-	view_close(serving->front.view);
+	if (serving->front.census)
+		census_stop(serving->front.census);
 	control_stop(serving->control);
+	front_close(&serving->front);
 	return err;
 }
 

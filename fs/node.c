@@ -16,6 +16,7 @@ struct node {
 	uint64_t ino;
 	struct lsn at;
 	uint64_t told_count;
+	bool expired; /* node_take_expired returned it */
 };
 
 struct shard {
@@ -155,7 +156,8 @@ static bool node_names(const struct node *node, uint64_t ino, struct lsn at)
 }
 
 /* Count the id in, with the shard locked. */
-static int shard_ref(struct shard *shard, uint64_t id, uint64_t ino, struct lsn at)
+static int shard_ref(struct shard *shard, uint64_t id, uint64_t ino, struct lsn at,
+		     struct lsn oldest)
 {
 	struct node **link = node_link(shard, id);
 	struct node *node = *link;
@@ -169,6 +171,8 @@ static int shard_ref(struct shard *shard, uint64_t id, uint64_t ino, struct lsn 
 		if (++shard->node_count > shard->bucket_count)
 			shard_grow(shard);
 	}
+	if (at.value > node->at.value || node->at.value < oldest.value)
+		node->at = at;
 	node->told_count++;
 	return 0;
 }
@@ -241,14 +245,14 @@ int node_ref_directory(struct node_table *table, uint64_t ino, struct lsn at, ui
 
 	pthread_mutex_lock(&shard->mutex);
 	id = shard_directory_id(shard, id, ino, at);
-	err = shard_ref(shard, id, ino, at);
+	err = shard_ref(shard, id, ino, at, lsn_make(0));
 	pthread_mutex_unlock(&shard->mutex);
 	*id_out = err ? 0 : id;
 	return err;
 }
 
-int node_ref_file(struct node_table *table, uint64_t position, uint64_t ino, struct lsn changed,
-		  uint64_t *id_out)
+int node_ref_file(struct node_table *table, uint64_t position, uint64_t ino, struct lsn at,
+		  struct lsn oldest, uint64_t *id_out)
 {
 	uint64_t id = node_file_id(position);
 	struct shard *shard = shard_of_id(table, id);
@@ -256,7 +260,7 @@ int node_ref_file(struct node_table *table, uint64_t position, uint64_t ino, str
 
 	assert(position < LSN_LIMIT);
 	pthread_mutex_lock(&shard->mutex);
-	err = shard_ref(shard, id, ino, changed);
+	err = shard_ref(shard, id, ino, at, oldest);
 	pthread_mutex_unlock(&shard->mutex);
 	*id_out = err ? 0 : id;
 	return err;
@@ -282,6 +286,39 @@ void node_forget(struct node_table *table, uint64_t id, uint64_t count)
 	}
 	pthread_mutex_unlock(&shard->mutex);
 	free(node);
+}
+
+/* With the shard locked. */
+static size_t shard_take_expired(struct shard *shard, struct lsn oldest, struct lsn *lsns_out,
+				 size_t room)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < shard->bucket_count && count < room; i++) {
+		for (struct node *node = shard->buckets[i]; node && count < room; node = node->next) {
+			if (node->ino != NODE_VIEW_INO || node->expired ||
+			    node->at.value >= oldest.value)
+				continue;
+			node->expired = true;
+			lsns_out[count++] = node->at;
+		}
+	}
+	return count;
+}
+
+size_t node_take_expired(struct node_table *table, struct lsn oldest, struct lsn *lsns_out,
+			 size_t room)
+{
+	size_t count = 0;
+
+	for (unsigned i = 0; i < SHARD_COUNT && count < room; i++) {
+		struct shard *shard = &table->shards[i];
+
+		pthread_mutex_lock(&shard->mutex);
+		count += shard_take_expired(shard, oldest, lsns_out + count, room - count);
+		pthread_mutex_unlock(&shard->mutex);
+	}
+	return count;
 }
 
 uint64_t node_count(struct node_table *table)

@@ -24,6 +24,7 @@
 #define VARVE_FS_NODE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "lsn.h"
@@ -34,6 +35,10 @@ enum node_fixed {
 	NODE_LSN = 3,	 /* /lsn */
 	NODE_LATEST = 4, /* /lsn/latest */
 	NODE_OLDEST = 5, /* /lsn/oldest */
+	NODE_OWN = 6,	 /* /.varve */
+	/* /.varve/..., in the order of enum state_file */
+	NODE_STATE = 7,
+	NODE_STATE_END = NODE_STATE + 4,
 };
 
 #define NODE_PAST_FILE (UINT64_C(2) << 62)
@@ -45,6 +50,11 @@ enum node_fixed {
 static inline bool node_is_past(uint64_t id)
 {
 	return id >= NODE_PAST_FILE;
+}
+
+static inline bool node_is_state(uint64_t id)
+{
+	return id >= NODE_STATE && id < NODE_STATE_END;
 }
 
 struct node_table;
@@ -67,14 +77,23 @@ static inline uint64_t node_file_id(uint64_t position)
 /* The id of directory @ino at @at: the one the kernel knows, else the one it would get. */
 uint64_t node_directory_id(struct node_table *table, uint64_t ino, struct lsn at);
 
-/* Count one more time that the kernel is told of the id. 0 and *id_out, or -ENOMEM. */
-int node_ref_file(struct node_table *table, uint64_t position, uint64_t ino, struct lsn changed,
-		  uint64_t *id_out);
+/*
+ * Count one more time that the kernel is told of the id. 0 and *id_out, or -ENOMEM.
+ * A file is read at the newest LSN it was looked up at, as the window passes others before
+ * that; but not at one below @oldest, which may be gone already.
+ */
+int node_ref_file(struct node_table *table, uint64_t position, uint64_t ino, struct lsn at,
+		  struct lsn oldest, uint64_t *id_out);
 int node_ref_directory(struct node_table *table, uint64_t ino, struct lsn at, uint64_t *id_out);
 
 /* The kernel forgot @count of the times it was told of @id. Ids that are not in
  * the past are ignored. */
 void node_forget(struct node_table *table, uint64_t id, uint64_t count);
+
+/* Up to @room LSNs below @oldest of which the kernel knows the directory /lsn/<n>; how many.
+ * Each is returned once. */
+size_t node_take_expired(struct node_table *table, struct lsn oldest, struct lsn *lsns_out,
+			 size_t room);
 
 /* How many past ids the kernel knows now. */
 uint64_t node_count(struct node_table *table);

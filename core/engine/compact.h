@@ -95,6 +95,9 @@ void compactor_stop(struct engine *engine);
 void compactor_poke(struct engine *engine);
 
 /* retention.c */
+/* The newest time at or below @lsn that a run of table layers has a sample of. 0; 1: none; -errno. */
+int run_time_at(const struct layer_guard *guard, const struct layer_run *run, struct lsn lsn,
+		struct version *version_out, int64_t *time_out);
 /* Move the horizon as far as the window allows. */
 void horizon_move(struct engine *engine);
 

@@ -114,6 +114,10 @@ int engine_each_pin(struct engine *engine, engine_pin_fn *fn, void *context);
 /* Can @lsn be read? To be asked under a guard: then it can for as long as the guard lasts. */
 bool engine_is_kept(struct engine *engine, struct lsn lsn);
 
+/* When the newest change at or below @lsn was made, in nanoseconds since the epoch: exact where it lies in
+ * a layer in the order of the log, to a millisecond elsewhere. 0; 1: nothing tells; -errno. */
+int engine_lsn_time(struct engine *engine, struct lsn lsn, int64_t *time_ns_out);
+
 /* ---- compaction ---- */
 
 #define ENGINE_GC_PINS_MAX 256u

@@ -8,6 +8,7 @@
 #include "codec.h"
 #include "fault.h"
 #include "io.h"
+#include "open_layer.h"
 #include "sealed_layer.h"
 #include "stream.h"
 
@@ -311,15 +312,14 @@ static int batch_at(struct stream *stream, uint64_t at, uint64_t end, uint64_t c
 	return err ? err : batch_view_open(bytes, size, chain, batch_out);
 }
 
-int sealed_each_time(struct layer *layer, sealed_time_fn *fn, void *context)
+/* The log in @fd, of which @end bytes are there. */
+static int log_each_time(int fd, struct lsn start, uint64_t end, uint64_t chain, sealed_time_fn *fn,
+			 void *context)
 {
-	struct sealed_layer *sealed = (struct sealed_layer *)layer;
-	const struct layer_footer *footer = sealed_layer_footer(sealed);
-	uint64_t at = LAYER_HEADER_BYTES, chain = footer->chain_start;
-	uint64_t end = LAYER_HEADER_BYTES + footer->end.value - footer->start.value;
+	uint64_t at = LAYER_HEADER_BYTES;
 	struct batch_view batch;
 	struct stream *stream;
-	int err = stream_open(sealed_layer_fd(sealed), at, end, &stream);
+	int err = stream_open(fd, at, end, &stream);
 
 	if (err)
 		return err;
@@ -331,9 +331,24 @@ int sealed_each_time(struct layer *layer, sealed_time_fn *fn, void *context)
 			break;
 		at += batch.size_bytes;
 		chain = batch.chain;
-		err = fn(context, lsn_make(footer->start.value + at - LAYER_HEADER_BYTES),
-			 batch.time_ns);
+		err = fn(context, lsn_make(start.value + at - LAYER_HEADER_BYTES), batch.time_ns);
 	}
 	stream_close(stream);
 	return err;
+}
+
+int sealed_each_time(struct layer *layer, sealed_time_fn *fn, void *context)
+{
+	struct sealed_layer *sealed = (struct sealed_layer *)layer;
+	const struct layer_footer *footer = sealed_layer_footer(sealed);
+
+	return log_each_time(sealed_layer_fd(sealed), footer->start,
+			     LAYER_HEADER_BYTES + footer->end.value - footer->start.value,
+			     footer->chain_start, fn, context);
+}
+
+int open_each_time(struct open_layer *layer, sealed_time_fn *fn, void *context)
+{
+	return log_each_time(layer->arena.fd, layer->base.start, atomic_load(&layer->tail),
+			     layer->chain_start, fn, context);
 }

@@ -516,6 +516,11 @@ void store_window(struct store *store, struct lsn *oldest_out, struct lsn *newes
 	*newest_out = engine_newest(store->engine);
 }
 
+int store_lsn_time(struct store *store, struct lsn lsn, int64_t *time_ns_out)
+{
+	return engine_lsn_time(store->engine, lsn, time_ns_out);
+}
+
 bool store_can_read(struct store *store, struct lsn at)
 {
 	return at.value <= engine_newest(store->engine).value && engine_is_kept(store->engine, at);
@@ -579,6 +584,21 @@ void store_usage_get(struct store *store, struct store_usage *usage_out)
 		.flush_range_count = usage.flush_range_count,
 		.flush_bytes = usage.flush_bytes,
 		.freeze_count = usage.freeze_count,
+		.run_count = usage.run_count,
+		.run_limit = usage.run_limit,
+		.level_0_count = usage.level_0_count,
+		.merge_count = usage.merge_count,
+		.compaction_error = usage.compaction_error,
+		.table_count = usage.table_count,
+		.table_bytes = usage.table_bytes,
+		.merge_read_bytes = usage.merge_read_bytes,
+		.merge_written_bytes = usage.merge_written_bytes,
+		.piece_count = usage.piece_count,
+		.gc_dropped_versions = usage.gc_dropped_versions,
+		.gc_dropped_bytes = usage.gc_dropped_bytes,
+		.paced_ns = usage.paced_ns,
+		.window = { usage.window.time_ns, usage.window.bytes },
+		.pin_count = usage.pin_count,
 	};
 	id_to_text(engine_identity(store->engine)->id, usage_out->id);
 }

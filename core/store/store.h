@@ -102,6 +102,10 @@ uint32_t store_page_size(const struct store *store);    /* bytes */
  * 0 or -errno. */
 int store_freeze(struct store *store);
 
+/* When the newest change at or below @lsn was made, in nanoseconds since the epoch; to a millisecond for
+ * what is compacted. Reads the log of the layer it lies in. 0; 1: nothing tells; -errno. */
+int store_lsn_time(struct store *store, struct lsn lsn, int64_t *time_ns_out);
+
 /* ---- how long history is kept ---- */
 
 /* Limits on the history that is kept: what is beyond either goes. 0: no limit. */

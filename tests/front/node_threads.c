@@ -36,9 +36,9 @@ static void a_file_is_its_version_under_every_lsn(void **state)
 
 	(void)state;
 	assert_int_equal(node_table_open(0, &table), 0);
-	assert_int_equal(node_ref_file(table, 1000, 20, lsn_make(1100), &first), 0);
-	assert_int_equal(node_ref_file(table, 1000, 20, lsn_make(1100), &again), 0);
-	assert_int_equal(node_ref_file(table, 5000, 20, lsn_make(5100), &later), 0);
+	assert_int_equal(node_ref_file(table, 1000, 20, lsn_make(1100), lsn_make(1), &first), 0);
+	assert_int_equal(node_ref_file(table, 1000, 20, lsn_make(1100), lsn_make(1), &again), 0);
+	assert_int_equal(node_ref_file(table, 5000, 20, lsn_make(5100), lsn_make(1), &later), 0);
 	assert_true(first == again);
 	assert_true(first != later);
 	assert_true(first == node_file_id(1000));
@@ -60,6 +60,50 @@ static void a_directory_is_another_at_each_lsn(void **state)
 	assert_true(one != two && one != view && two != view);
 	assert_true(node_is_past(one) && node_is_past(two) && node_is_past(view));
 	assert_true(node_directory_id(table, 16, lsn_make(101)) == two);
+	node_table_close(table);
+}
+
+static void a_file_is_read_at_the_newest_lsn_it_was_looked_up_at(void **state)
+{
+	struct lsn oldest = lsn_make(1000);
+	struct node_table *table;
+	uint64_t id;
+
+	(void)state;
+	assert_int_equal(node_table_open(0, &table), 0);
+	assert_int_equal(node_ref_file(table, 900, 20, lsn_make(1100), oldest, &id), 0);
+	assert_int_equal(node_ref_file(table, 900, 20, lsn_make(1500), oldest, &id), 0);
+	id_names(table, id, 20, 1500);
+	assert_int_equal(node_ref_file(table, 900, 20, lsn_make(1200), oldest, &id), 0);
+	id_names(table, id, 20, 1500);
+	/* The window passed that, and 1200 is held by somebody. */
+	assert_int_equal(node_ref_file(table, 900, 20, lsn_make(1200), lsn_make(1600), &id), 0);
+	id_names(table, id, 20, 1200);
+	node_table_close(table);
+}
+
+static void views_below_the_window_are_told_once(void **state)
+{
+	struct node_table *table;
+	struct lsn lsns[100];
+	uint64_t id;
+
+	(void)state;
+	assert_int_equal(node_table_open(0, &table), 0);
+	for (unsigned at = 1; at <= 90; at++) {
+		assert_int_equal(node_ref_directory(table, NODE_VIEW_INO, lsn_make(at), &id), 0);
+		assert_int_equal(node_ref_directory(table, 16, lsn_make(at), &id), 0);
+	}
+	assert_int_equal(node_take_expired(table, lsn_make(1), lsns, 100), 0);
+	assert_int_equal(node_take_expired(table, lsn_make(51), lsns, 20), 20);
+	assert_int_equal(node_take_expired(table, lsn_make(51), lsns + 20, 80), 30);
+	for (unsigned i = 0; i < 50; i++) {
+		assert_in_range(lsns[i].value, 1, 50);
+		for (unsigned k = 0; k < i; k++)
+			assert_true(lsns[k].value != lsns[i].value);
+	}
+	assert_int_equal(node_take_expired(table, lsn_make(51), lsns, 100), 0);
+	assert_int_equal(node_take_expired(table, lsn_make(1000), lsns, 100), 40);
 	node_table_close(table);
 }
 
@@ -122,7 +166,8 @@ static void *look_up_and_forget(void *argument)
 		if (i & 1)
 			err = node_ref_directory(table, ino, lsn_make(at), &id);
 		else
-			err = node_ref_file(table, ino * 10 + at, ino, lsn_make(at), &id);
+			err = node_ref_file(table, ino * 10 + at, ino, lsn_make(at), lsn_make(1),
+					    &id);
 		if (err)
 			return "no memory";
 		/* Counted in, it stays what it is, whatever the others forget. */
@@ -157,6 +202,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_file_is_its_version_under_every_lsn),
 		cmocka_unit_test(a_directory_is_another_at_each_lsn),
+		cmocka_unit_test(a_file_is_read_at_the_newest_lsn_it_was_looked_up_at),
+		cmocka_unit_test(views_below_the_window_are_told_once),
 		cmocka_unit_test(an_id_lives_until_it_is_forgotten_as_often_as_told),
 		cmocka_unit_test(colliding_directories_stay_apart),
 		cmocka_unit_test(threads_see_one_table),
