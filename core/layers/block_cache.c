@@ -13,9 +13,12 @@
 
 #define SHARD_COUNT 16u
 #define SHARD_BLOCKS_MIN 16u
+#define SLAB_BLOCKS 16u
 
 struct cached_block {
-	uint64_t layer_id;              /* constant, as all but the two atomics */
+	struct cache_shard *shard;      /* whose memory it is; set once */
+	struct cached_block *next_free; /* guarded by the shard's lock */
+	uint64_t layer_id;              /* constant while in the cache, as all but the atomics */
 	uint32_t number;
 	_Atomic(struct cached_block *) next;    /* in the bucket; stored under the shard's lock */
 	_Atomic bool used;              /* since the clock passed */
@@ -23,11 +26,24 @@ struct cached_block {
 	_Alignas(64) uint8_t bytes[LAYER_BLOCK_BYTES];
 };
 
+/*
+ * Blocks live in slabs, which only grow, to the most blocks there were at a time:
+ * the slots and those that a guard still saw. From the heap each would be an
+ * aligned allocation, which glibc before 2.38 doesn't make from what was freed: the
+ * heap grew by 4 KiB with about each block read.
+ */
+struct slab {
+	struct slab *next;
+	struct cached_block blocks[SLAB_BLOCKS];
+};
+
 struct cache_shard {
 	pthread_mutex_t lock;
 	uint32_t slot_count, bucket_count;      /* constant */
 	uint32_t hand;                  /* guarded by lock */
 	struct cached_block **slots;    /* NULL: free; guarded by lock */
+	struct cached_block *free_blocks;       /* guarded by lock */
+	struct slab *slabs;             /* guarded by lock */
 	_Atomic(struct cached_block *) *buckets;        /* stored under lock */
 };
 
@@ -87,11 +103,16 @@ void block_cache_free(struct block_cache *cache)
 {
 	if (!cache)
 		return;
+	guard_barrier();
 	for (unsigned i = 0; i < SHARD_COUNT; i++) {
 		struct cache_shard *shard = &cache->shards[i];
 
-		for (uint32_t s = 0; shard->slots && s < shard->slot_count; s++)
-			free(shard->slots[s]);
+		while (shard->slabs) {
+			struct slab *slab = shard->slabs;
+
+			shard->slabs = slab->next;
+			free(slab);
+		}
 		free(shard->slots);
 		free(shard->buckets);
 		if (shard->slot_count)
@@ -118,9 +139,51 @@ static struct cached_block *shard_find(struct cache_shard *shard, uint64_t layer
 	return block;
 }
 
-static void block_free(struct guard_garbage *garbage)
+/* The shard's lock is held. */
+static int shard_add_slab(struct cache_shard *shard)
 {
-	free((char *)garbage - offsetof(struct cached_block, garbage));
+	struct slab *slab = aligned_alloc(_Alignof(struct slab), sizeof(*slab));
+
+	if (!slab)
+		return -ENOMEM;
+	slab->next = shard->slabs;
+	shard->slabs = slab;
+	for (unsigned i = 0; i < SLAB_BLOCKS; i++) {
+		slab->blocks[i].shard = shard;
+		slab->blocks[i].next_free = shard->free_blocks;
+		shard->free_blocks = &slab->blocks[i];
+	}
+	return 0;
+}
+
+/* NULL: no memory. */
+static struct cached_block *block_new(struct cache_shard *shard)
+{
+	struct cached_block *block = NULL;
+
+	pthread_mutex_lock(&shard->lock);
+	if (shard->free_blocks || shard_add_slab(shard) == 0) {
+		block = shard->free_blocks;
+		shard->free_blocks = block->next_free;
+	}
+	pthread_mutex_unlock(&shard->lock);
+	return block;
+}
+
+static void block_free(struct cached_block *block)
+{
+	struct cache_shard *shard = block->shard;
+
+	pthread_mutex_lock(&shard->lock);
+	block->next_free = shard->free_blocks;
+	shard->free_blocks = block;
+	pthread_mutex_unlock(&shard->lock);
+}
+
+static void garbage_free(struct guard_garbage *garbage)
+{
+	block_free((struct cached_block *)((char *)garbage -
+					   offsetof(struct cached_block, garbage)));
 }
 
 /* The shard's lock is held. */
@@ -133,7 +196,7 @@ static void shard_unlink(struct cache_shard *shard, struct cached_block *block)
 		link = &atomic_load_explicit(link, memory_order_relaxed)->next;
 	atomic_store_explicit(link, atomic_load_explicit(&block->next, memory_order_relaxed),
 			      memory_order_release);
-	guard_free_later(&block->garbage, block_free);
+	guard_free_later(&block->garbage, garbage_free);
 }
 
 /* A free slot, or that of the first block the clock meets unused. The shard's lock is held. */
@@ -156,10 +219,10 @@ static uint32_t shard_free_slot(struct block_cache *cache, struct cache_shard *s
 }
 
 /* Read and check. *block_out is the caller's. */
-static int block_load(const struct store_identity *store, uint64_t layer_id, int fd,
-		      uint32_t number, struct cached_block **block_out)
+static int block_load(struct cache_shard *shard, const struct store_identity *store,
+		      uint64_t layer_id, int fd, uint32_t number, struct cached_block **block_out)
 {
-	struct cached_block *block = aligned_alloc(_Alignof(struct cached_block), sizeof(*block));
+	struct cached_block *block = block_new(shard);
 	int err;
 
 	*block_out = NULL;
@@ -173,7 +236,7 @@ static int block_load(const struct store_identity *store, uint64_t layer_id, int
 	if (!err && !layer_block_good(block->bytes, store, layer_id, number))
 		err = -EBADMSG;
 	if (err)
-		free(block);
+		block_free(block);
 	else
 		*block_out = block;
 	return err;
@@ -199,7 +262,8 @@ static struct cached_block *shard_insert(struct block_cache *cache, struct cache
 					  memory_order_relaxed);
 	}
 	pthread_mutex_unlock(&shard->lock);
-	free(loaded);
+	if (loaded)
+		block_free(loaded);
 	return block;
 }
 
@@ -213,7 +277,7 @@ int block_cache_get(struct block_cache *cache, const struct store_identity *stor
 
 	*bytes_out = NULL;
 	if (!block) {
-		err = block_load(store, layer_id, fd, number, &loaded);
+		err = block_load(shard, store, layer_id, fd, number, &loaded);
 		if (err)
 			return err;
 		block = shard_insert(cache, shard, loaded, hash);

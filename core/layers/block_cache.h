@@ -5,7 +5,7 @@
  * evicted by the second-chance clock. Look-ups take no lock: they run under a
  * guard, and an evicted block is freed when no guard can see it, so what was
  * got stays valid until the caller's guard is dropped. A shard's mutex is held
- * only to link a block in or out, never across a read. Any thread.
+ * only to take a block or link one in or out, never across a read. Any thread.
  */
 #ifndef VARVE_LAYERS_BLOCK_CACHE_H
 #define VARVE_LAYERS_BLOCK_CACHE_H
@@ -18,7 +18,7 @@ struct block_cache;
 
 /* However small the budget, 256 blocks are held. -ENOMEM. */
 int block_cache_create(uint64_t budget_bytes, struct block_cache **cache_out);
-void block_cache_free(struct block_cache *cache);       /* NULL is ignored; no guard is held */
+void block_cache_free(struct block_cache *cache);       /* NULL is ignored; the caller holds no guard */
 
 /*
  * Get block @number of the layer's file @fd. A guard is held. 0 and *bytes_out

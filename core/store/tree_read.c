@@ -89,6 +89,7 @@ static int attr_guarded(struct store *store, struct layer_guard *guard, uint64_t
 {
 	int err;
 
+	guard_pace();
 	err = lsn_is_head(at) ? head_attr(store, ino, attr_out, lsn_out)
 			      : store_resolve(store, at, lsn_out);
 	if (err)

@@ -1,4 +1,5 @@
 /* Block cache: checked once, kept within the budget, there as long as a guard looks. */
+#include <malloc.h>
 #include <unistd.h>
 
 #include "guard.h"
@@ -213,6 +214,43 @@ static void a_block_in_use_gets_a_second_chance(void **state)
 	}
 }
 
+/* The heap's size with all blocks read over and over, and a little that stays in
+ * between: bytes, 0 under a sanitizer's heap. */
+static uint64_t heap_after_rounds(struct cache_test *test, unsigned rounds, void **kept)
+{
+	for (unsigned i = 0; i < rounds; i++) {
+		for (uint32_t n = 0; n < TEST_BLOCKS_COUNT; n++) {
+			void **small = malloc(48);
+
+			assert_non_null(small);
+			*small = *kept;
+			*kept = small;
+			assert_ok(get(test, n));
+		}
+		guard_barrier();
+	}
+	return mallinfo2().arena + mallinfo2().hblkhd;
+}
+
+static void reading_for_ever_takes_no_more_memory(void **state)
+{
+	struct cache_test *test = *state;
+	void *kept = NULL;
+
+	cache_renew(test, 1);
+	uint64_t before = heap_after_rounds(test, 3, &kept);
+	uint64_t after = heap_after_rounds(test, 20, &kept);
+
+	/* What stays is 64 bytes a block; a block that leaks is 4 KiB. */
+	assert_true(after <= before + 20 * TEST_BLOCKS_COUNT * 64 + MIB / 2);
+	while (kept) {
+		void *next = *(void **)kept;
+
+		free(kept);
+		kept = next;
+	}
+}
+
 static void freeing_nothing_is_no_error(void **state)
 {
 	(void)state;
@@ -233,6 +271,7 @@ int main(void)
 		cache_test(however_small_the_budget_256_blocks_are_held),
 		cache_test(what_was_got_outlives_its_eviction),
 		cache_test(a_block_in_use_gets_a_second_chance),
+		cache_test(reading_for_ever_takes_no_more_memory),
 		cmocka_unit_test(freeing_nothing_is_no_error),
 	};
 
