@@ -17,8 +17,10 @@
 
 #include "check.h"
 #include "info.h"
+#include "prune.h"
 #include "store.h"
 #include "tree.h"
+#include "view.h"
 
 #define CLIENT_MAX 16
 #define SEND_TIMEOUT_SECONDS 5
@@ -31,6 +33,7 @@ struct client {
 
 struct control {
 	struct store *store;
+	struct view *view;
 	char *mountpoint;
 	time_t mounted_at;
 	int folder_fd; /* the store */
@@ -134,9 +137,12 @@ static void answer_info(struct control *control, int fd)
 	object = info_usage(store_path(control->store), &usage, true);
 	if (object)
 		json_object_update_new(
-			object, json_pack("{s:b, s:o, s:i, s:I}", "mounted", true, "mountpoint",
+			object, json_pack("{s:b, s:o, s:i, s:I, s:I, s:I}", "mounted", true, "mountpoint",
 					  info_string(control->mountpoint), "pid", (int)getpid(),
-					  "mounted_at", (json_int_t)control->mounted_at));
+					  "mounted_at", (json_int_t)control->mounted_at,
+					  "past_node_count",
+					  (json_int_t)view_node_count(control->view),
+					  "past_node_limit", (json_int_t)PRUNE_LIMIT));
 	send_line(fd, object);
 }
 
@@ -503,13 +509,14 @@ static void control_free(struct control *control)
 	free(control);
 }
 
-static struct control *control_new(struct store *store, const char *mountpoint)
+static struct control *control_new(struct store *store, struct view *view, const char *mountpoint)
 {
 	struct control *control = calloc(1, sizeof(*control));
 
 	if (!control)
 		return NULL;
 	control->store = store;
+	control->view = view;
 	control->mounted_at = time(NULL);
 	control->folder_fd = -1;
 	control->listen_fd = -1;
@@ -527,14 +534,14 @@ static struct control *control_new(struct store *store, const char *mountpoint)
 	return control;
 }
 
-int control_open(struct store *store, const char *mountpoint, struct report *report,
-		 struct control **control_out)
+int control_open(struct store *store, struct view *view, const char *mountpoint,
+		 struct report *report, struct control **control_out)
 {
 	struct control *control;
 	int err;
 
 	*control_out = NULL;
-	control = control_new(store, mountpoint);
+	control = control_new(store, view, mountpoint);
 	if (!control)
 		return report_set(report, -ENOMEM, "no memory left; free some and try again");
 	err = listen_open(control);
@@ -556,6 +563,8 @@ int control_open(struct store *store, const char *mountpoint, struct report *rep
 
 void control_stop(struct control *control)
 {
+	if (!control)
+		return;
 	unlinkat(control->folder_fd, CONTROL_SOCKET_NAME, 0);
 	pthread_mutex_lock(&control->mutex);
 	control->stopping = true;

@@ -29,6 +29,7 @@
 #include "report.h"
 
 struct store;
+struct view;
 struct control;
 
 #define CONTROL_SOCKET_NAME "socket"
@@ -36,11 +37,11 @@ struct control;
 
 /* Listen in the store, whose lock the caller holds: a socket that is there
  * already is a dead daemon's and is replaced. @mountpoint is for "info". */
-int control_open(struct store *store, const char *mountpoint, struct report *report,
-		 struct control **control_out);
+int control_open(struct store *store, struct view *view, const char *mountpoint,
+		 struct report *report, struct control **control_out);
 
-/* Take no more requests, and return once none is under way. The store may be
- * closed afterwards. */
+/* Take no more requests, and return once none is under way. Store and view may
+ * be closed afterwards. NULL is ignored. */
 void control_stop(struct control *control);
 
 /* Tell those who wait how closing the store ended, and free. NULL is ignored. */

@@ -20,6 +20,7 @@
 #include "fuse_ops.h"
 #include "killpriv.h"
 #include "mount_table.h"
+#include "prune.h"
 #include "unmount.h"
 #include "view.h"
 
@@ -34,6 +35,7 @@ struct serving {
 	struct front front;
 	struct control *control;
 	struct fuse_session *session;
+	struct prune *prune;
 	pthread_t loop_thread, outside_thread;
 	atomic_bool ended; /* the loop returned */
 };
@@ -186,6 +188,7 @@ static void *outside_run(void *argument)
 	log_line("%s is in use; those who use it get errors from now on", mountpoint);
 	/* fuse_session_unmount then closes the device and detaches what is left. */
 	write_back(mountpoint);
+	prune_halt(serving->prune);
 	loop_stop(serving);
 	return NULL;
 }
@@ -290,13 +293,18 @@ static int session_run(struct serving *serving, struct report *report)
 	if (err)
 		return err;
 	serving->loop_thread = pthread_self();
-	err = -pthread_create(&serving->outside_thread, NULL, outside_run, serving);
+	err = prune_start(serving->session, view_nodes(serving->front.view),
+			  serving->options->mountpoint, &serving->prune);
+	if (!err)
+		err = -pthread_create(&serving->outside_thread, NULL, outside_run, serving);
 	if (err) {
+		prune_stop(serving->prune);
 		fuse_session_unmount(serving->session);
 		return report_set(report, err, "no thread could be made: %s", strerror(-err));
 	}
 	err = session_loop(serving, report);
 	atomic_store(&serving->ended, true);
+	prune_stop(serving->prune);
 	fuse_session_unmount(serving->session);
 	outside_thread_stop(serving);
 	return err;
@@ -325,21 +333,19 @@ static int serve_store(struct serving *serving, struct report *report)
 {
 	int err;
 
-	err = control_open(serving->front.store, serving->options->mountpoint, report,
-			   &serving->control);
-	if (err)
-		return err;
 	err = view_open(serving->front.store, &serving->front.view);
 	if (err)
-		report_set(report, err, "no memory left; free some and mount again");
-	else
+		return report_set(report, err, "no memory left; free some and mount again");
+	err = control_open(serving->front.store, serving->front.view,
+			   serving->options->mountpoint, report, &serving->control);
+	if (!err)
 		err = session_new(serving, report);
 	if (!err)
 		err = session_run(serving, report);
 	if (serving->session)
 		fuse_session_destroy(serving->session);
-	view_close(serving->front.view);
 	control_stop(serving->control);
+	view_close(serving->front.view);
 	return err;
 }
 

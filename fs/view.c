@@ -53,6 +53,11 @@ uint64_t view_node_count(struct view *view)
 	return node_count(view->nodes);
 }
 
+struct node_table *view_nodes(struct view *view)
+{
+	return view->nodes;
+}
+
 void view_forget(struct view *view, uint64_t id, uint64_t count)
 {
 	node_forget(view->nodes, id, count);

@@ -21,6 +21,7 @@
 
 #include "lsn.h"
 
+struct node_table;
 struct store;
 struct tree_attr;
 struct view;
@@ -91,5 +92,6 @@ int view_readdir(struct view *view, uint64_t dir, uint64_t cookie, bool plus, un
 int view_changed(struct view *view, uint64_t id, struct lsn *lsn_out);
 
 uint64_t view_node_count(struct view *view); /* past ids the kernel knows */
+struct node_table *view_nodes(struct view *view);
 
 #endif

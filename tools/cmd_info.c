@@ -182,6 +182,8 @@ static void print_daemon(const json_t *info)
 
 	printf("memory           %s index of the open layer, %s index blocks of sealed ones\n",
 	       size(info, "index_bytes", a), size(info, "cache_bytes", b));
+	printf("the past         %" PRIu64 " files and directories known to the kernel\n",
+	       number(info, "past_node_count"));
 	printf("since mounted    %" PRIu64 " changes, %" PRIu64 " syncs, %" PRIu64 " freezes\n",
 	       number(info, "commit_count"), number(info, "sync_count"),
 	       number(info, "freeze_count"));
