@@ -44,6 +44,7 @@ static void guard_run(struct rcu_head *head)
 
 	GUARD_HAPPENS_AFTER();
 	garbage->free_fn(garbage);
+	GUARD_HAPPENS_BEFORE();
 	atomic_fetch_sub_explicit(&waiting, 1, memory_order_release);
 }
 
