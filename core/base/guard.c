@@ -43,6 +43,8 @@ static void guard_run(struct rcu_head *head)
 
 	GUARD_HAPPENS_AFTER();
 	garbage->free_fn(garbage);
+	/* For whoever waits by guard_barrier. */
+	GUARD_HAPPENS_BEFORE();
 	atomic_fetch_sub_explicit(&waiting, 1, memory_order_release);
 }
 

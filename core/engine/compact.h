@@ -47,6 +47,7 @@ struct merge_job {
 /* What a piece needs beside the job. */
 struct piece_limits {
 	uint64_t layer_bytes;           /* of one file that comes out, about */
+	uint64_t output_bytes;          /* of all that come out of one piece, about */
 	uint64_t input_bytes;           /* read for one piece, about */
 };
 

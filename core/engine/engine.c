@@ -58,6 +58,8 @@ static struct engine_options options_complete(const struct engine_options *optio
 	if (o.layer_size_bytes > LAYER_SIZE_MAX)
 		o.layer_size_bytes = LAYER_SIZE_MAX;
 	o.layer_size_bytes &= ~UINT64_C(4095);
+	if (!o.table_size_bytes)
+		o.table_size_bytes = o.layer_size_bytes;
 	return o;
 }
 

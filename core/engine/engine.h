@@ -49,6 +49,7 @@ struct engine_options {
 	uint64_t layer_size_bytes;      /* of a new open layer's file; rounded to 4096, kept in limits */
 	uint64_t freeze_age_ns;         /* an open layer that holds something freezes at this age */
 	uint64_t cache_size_bytes;
+	uint64_t table_size_bytes;      /* of a layer that compaction makes, about; 0: as layer_size_bytes */
 	uint32_t fanin_0, fanin;        /* tests: compaction_plan.h; 0: as there */
 	bool no_compaction;             /* tests, and a look at a store: no thread merges */
 	struct retention_hooks retention;

@@ -86,12 +86,20 @@ static int begin_layer(struct piece *piece)
 				 piece->job->dry ? 0 : engine_new_id(engine), &engine->store, &options, &piece->writer);
 }
 
+/* A layer that is full ends with its last key; one whose last key goes on and on is split. */
+static uint64_t full_bytes(const struct piece *piece, struct key next)
+{
+	uint64_t bytes = piece->limits->layer_bytes;
+
+	return key_equal(next, piece->last_key) ? bytes + bytes / 4 : bytes;
+}
+
 static int write_version(void *context, const struct table_entry *entry)
 {
 	struct piece *piece = context;
 	int err = 0;
 
-	if (piece->writer && table_writer_bytes(piece->writer) >= piece->limits->layer_bytes)
+	if (piece->writer && table_writer_bytes(piece->writer) >= full_bytes(piece, entry->key))
 		err = finish_layer(piece, key_equal(piece->last_key, entry->key)
 						  ? TABLE_SPLITS_KEY
 						  : TABLE_ENDS_KEY);
@@ -111,7 +119,7 @@ static bool is_full(const struct piece *piece)
 	uint64_t written = piece->written_bytes +
 			   (piece->writer ? table_writer_bytes(piece->writer) : 0);
 
-	return written >= piece->limits->layer_bytes ||
+	return written >= piece->limits->output_bytes ||
 	       merge_bytes(piece->job->merge) - piece->job->bytes_before >=
 		       piece->limits->input_bytes;
 }

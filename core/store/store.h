@@ -67,6 +67,7 @@ struct store_options {
 	uint64_t freeze_age_ns;         /* ... or at this age; 0: one hour */
 	uint64_t cache_size_bytes;      /* index blocks of sealed layers; 0: 64 MiB */
 	unsigned name_hash_bits;        /* tests: fewer bits make names collide; 0: all */
+	uint64_t table_size_bytes;      /* tests: of a layer that compaction makes, about; 0: as layer_size_bytes */
 	uint32_t fanin_0, fanin;        /* tests: so many runs are merged into one; 0: as compaction_plan.h has it */
 	bool no_compaction;             /* tests: history is left as it is written */
 };

@@ -114,7 +114,7 @@ void test_table_write(struct test_table *test, enum compression compression, uin
 					   row->weight, payload, row->size_bytes));
 	}
 	assert_int_equal(table_writer_count(writer), test->row_count);
-	assert_ok(table_writer_finish(writer, &test->summary));
+	assert_ok(table_writer_finish(writer, TABLE_ENDS_RUN, &test->summary));
 	table_writer_free(writer);
 	free(payload);
 	test_table_reopen(test, budget_bytes);

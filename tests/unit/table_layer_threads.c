@@ -38,7 +38,7 @@ static void make_layer(struct crowd *crowd, unsigned i)
 						   VERSION_IMAGE, 0, payload, sizeof(payload)));
 		}
 	}
-	assert_ok(table_writer_finish(writer, &crowd->summaries[i]));
+	assert_ok(table_writer_finish(writer, TABLE_ENDS_RUN, &crowd->summaries[i]));
 	table_writer_free(writer);
 }
 
