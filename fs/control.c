@@ -23,6 +23,7 @@
 #include "stats.h"
 #include "store.h"
 #include "tree.h"
+#include "view.h"
 
 #define CLIENT_MAX 16
 #define SEND_TIMEOUT_SECONDS 5

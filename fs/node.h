@@ -17,8 +17,9 @@
  *       then the second moves to the next free id while the first is known.
  *
  * The table holds the past ids that the kernel knows, with the number of times
- * it was told of each; the kernel's cache bounds it. Any thread may call
- * anything; each shard has a mutex, which is a leaf: nothing is locked below it.
+ * it was told of each, and in which order: prune.h keeps their number bounded.
+ * A node takes 80 bytes of heap and a bucket. Any thread may call anything; the locks are
+ * leaves: nothing is locked below them.
  */
 #ifndef VARVE_FS_NODE_H
 #define VARVE_FS_NODE_H
@@ -97,5 +98,28 @@ size_t node_take_expired(struct node_table *table, struct lsn oldest, struct lsn
 
 /* How many past ids the kernel knows now. */
 uint64_t node_count(struct node_table *table);
+
+/* How many it has forgotten since the start. */
+uint64_t node_gone_count(struct node_table *table);
+
+struct node_known {
+	uint64_t id, ino;
+	struct lsn at;
+};
+
+/*
+ * Up to @room of the nodes the kernel was not told of for longest, oldest first, and
+ * behind them files that it was told of more than once, as those keep many directories;
+ * how many. They then count as the newest, so that the next call returns others. A
+ * directory stands before what was looked up in it, unless one of them was returned
+ * meanwhile.
+ */
+size_t node_oldest(struct node_table *table, struct node_known *known_out, size_t room);
+
+/* Wait until there are more than @crowd_count nodes; how many there are. 0 after
+ * node_rouse. One thread may wait. */
+uint64_t node_wait(struct node_table *table, uint64_t crowd_count);
+void node_rouse(struct node_table *table);
+bool node_is_roused(struct node_table *table);
 
 #endif

@@ -7,6 +7,7 @@
 #include "census.h"
 #include "front.h"
 #include "info.h"
+#include "prune.h"
 #include "store.h"
 #include "view.h"
 
@@ -82,10 +83,11 @@ json_t *stats_json(const struct front *front)
 		disk_bytes += sums[kind].file_bytes;
 	head_err = census_take(front->census, &head);
 	stats = info_usage(store_path(front->store), &usage, true);
-	more = json_pack("{s:b, s:o, s:i, s:I, s:I, s:o, s:o, s:o, s:I, s:o}", "mounted", true,
+	more = json_pack("{s:b, s:o, s:i, s:I, s:I, s:I, s:o, s:o, s:o, s:I, s:o}", "mounted", true,
 			 "mountpoint", info_string(front->mountpoint), "pid", (int)getpid(),
 			 "mounted_at", (json_int_t)front->mounted_at, "past_node_count",
-			 (json_int_t)view_node_count(front->view), "window", info_window(front->store),
+			 (json_int_t)view_node_count(front->view), "past_node_limit",
+			 (json_int_t)PRUNE_LIMIT, "window", info_window(front->store),
 			 "head", head_json(&head, head_err), "layers", layers_json(sums), "disk_bytes",
 			 (json_int_t)disk_bytes, "amplification",
 			 amplification_json(front, &usage, disk_bytes, &head));

@@ -220,8 +220,8 @@ static void print_daemon(const json_t *info)
 
 	printf("memory           %s index of the open layer, %s block cache\n",
 	       member_size(info, "index_bytes", a), member_size(info, "cache_bytes", b));
-	printf("the past         %" PRIu64 " files and directories known to the kernel\n",
-	       member_number(info, "past_node_count"));
+	printf("the past         %" PRIu64 " files and directories known to the kernel, at most about %" PRIu64 "\n",
+	       member_number(info, "past_node_count"), member_number(info, "past_node_limit"));
 	printf("since mounted    %" PRIu64 " changes, %" PRIu64 " syncs, %" PRIu64 " freezes\n",
 	       member_number(info, "commit_count"), member_number(info, "sync_count"),
 	       member_number(info, "freeze_count"));

@@ -16,7 +16,7 @@
 #include "io.h"
 #include "table_writer.h"
 
-#define PIECE_LAYERS_MAX 4096u
+#define PIECE_LAYERS_MAX 4096u  /* one record names them all; the last is as large as it has to be */
 
 struct piece {
 	struct engine *engine;
@@ -99,7 +99,8 @@ static int write_version(void *context, const struct table_entry *entry)
 	struct piece *piece = context;
 	int err = 0;
 
-	if (piece->writer && table_writer_bytes(piece->writer) >= full_bytes(piece, entry->key))
+	if (piece->writer && piece->count < PIECE_LAYERS_MAX &&
+	    table_writer_bytes(piece->writer) >= full_bytes(piece, entry->key))
 		err = finish_layer(piece, key_equal(piece->last_key, entry->key)
 						  ? TABLE_SPLITS_KEY
 						  : TABLE_ENDS_KEY);

@@ -106,6 +106,7 @@ static int attr_guarded(struct store *store, struct layer_guard *guard, uint64_t
 {
 	int err = -ENOENT;
 
+	guard_pace();
 	if (lsn_is_head(at))
 		return head_attr_guarded(store, guard, ino, attr_out, lsn_out);
 	*lsn_out = at;

@@ -16,7 +16,7 @@
 #include "workdir.h"
 
 #define LAYER_COUNT 100000u
-#define TABLE_BYTES 4096u               /* the smallest that holds a page: a layer for each */
+#define TABLE_BYTES 32768u              /* two pages, and the index */
 #define CALL_BYTES 8192u
 #define LAYER_BYTES (64u << 20)
 #define LIMIT_MS 1000
@@ -47,7 +47,7 @@ static int build(struct layers_bench *layers, uint64_t layer_count)
 	if (!err)
 		err = open_store(layers, &layers->store.store);
 	if (!err)
-		err = store_fixture_fill(&layers->store, layers->bench, layer_count * CALL_BYTES,
+		err = store_fixture_fill(&layers->store, layers->bench, layer_count * 2 * CALL_BYTES,
 					 CALL_BYTES);
 	if (!err)
 		err = store_compact(layers->store.store);

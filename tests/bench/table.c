@@ -220,7 +220,7 @@ static int write_history(struct table_bench *table, int dir_fd, unsigned index,
 				       history->payloads + version->payload_at, version->size_bytes);
 	}
 	if (!err)
-		err = table_writer_finish(writer, summary_out);
+		err = table_writer_finish(writer, TABLE_ENDS_RUN, summary_out);
 	table_writer_free(writer);
 	return err;
 }
@@ -277,7 +277,7 @@ static int merge_sample(void *context, double *figure_out)
 					       entry.weight, entry.payload, entry.size_bytes);
 	}
 	if (err == 1)
-		err = table_writer_finish(writer, &summary);
+		err = table_writer_finish(writer, TABLE_ENDS_RUN, &summary);
 	table_cursor_close(cursor);
 	table_writer_free(writer);
 	*figure_out = rate(side->table, start);
