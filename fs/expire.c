@@ -1,8 +1,6 @@
 #include "expire.h"
 
-#define FUSE_USE_VERSION 314
 #include <errno.h>
-#include <fuse_lowlevel.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -19,7 +17,8 @@
 struct expire {
 	struct store *store;
 	struct node_table *nodes;
-	struct fuse_session *session;
+	expire_fn *gone; /* set once, by expire_start, as the next */
+	void *context;
 	pthread_t thread;
 	struct lsn looked_at; /* the thread's own: the oldest LSN when it looked last */
 
@@ -35,10 +34,9 @@ struct expire {
 static void invalidate(const struct expire *expire, struct lsn lsn)
 {
 	char name[32];
-	int length = snprintf(name, sizeof(name), "%" PRIu64, lsn.value);
 
-	/* -ENOENT: the kernel has forgotten it by itself. */
-	fuse_lowlevel_notify_inval_entry(expire->session, NODE_LSN, name, (size_t)length);
+	snprintf(name, sizeof(name), "%" PRIu64, lsn.value);
+	expire->gone(expire->context, name);
 }
 
 static void look(struct expire *expire)
@@ -117,11 +115,12 @@ void expire_close(struct expire *expire)
 	free(expire);
 }
 
-int expire_start(struct expire *expire, struct fuse_session *session)
+int expire_start(struct expire *expire, expire_fn *gone, void *context)
 {
 	int err;
 
-	expire->session = session;
+	expire->gone = gone;
+	expire->context = context;
 	pthread_mutex_lock(&expire->mutex);
 	err = -pthread_create(&expire->thread, NULL, expire_run, expire);
 	expire->runs = !err;

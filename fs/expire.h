@@ -6,8 +6,8 @@
  * the window moved, and invalidates the names of those below. Until then an open below such a
  * name is refused all the same, as the LSN can't be pinned (fuse_ops.c).
  *
- * FUSE_NOTIFY_INVAL_ENTRY waits for look-ups in /lsn that are under way, and those wait for
- * an answer: so it is asked for while other threads answer, with no lock held that
+ * The kernel is told through expire_fn. That waits for look-ups in /lsn that are under way, and those wait
+ * for an answer: so it is called while other threads answer, with no lock held that
  * a request takes, and no more once they are to end (expire_halt).
  */
 #ifndef VARVE_FS_EXPIRE_H
@@ -15,7 +15,6 @@
 
 #define EXPIRE_PERIOD_MS 500
 
-struct fuse_session;
 struct node_table;
 struct store;
 struct expire;
@@ -24,8 +23,11 @@ struct expire;
 int expire_open(struct store *store, struct node_table *nodes, struct expire **expire_out);
 void expire_close(struct expire *expire);       /* NULL is ignored */
 
+/* The name @name in /lsn is gone. */
+typedef void expire_fn(void *context, const char *name);
+
 /* Once the file system is mounted. 0 or -errno: no thread could be made. */
-int expire_start(struct expire *expire, struct fuse_session *session);
+int expire_start(struct expire *expire, expire_fn *gone, void *context);
 
 /* Look now, and return when that is done; at once if it has not started or was halted. Not while
  * answering a request of the kernel. */

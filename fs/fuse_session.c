@@ -22,6 +22,7 @@
 #include "fuse_ops.h"
 #include "killpriv.h"
 #include "mount_table.h"
+#include "node.h"
 #include "prune.h"
 #include "state_files.h"
 #include "unmount.h"
@@ -316,6 +317,12 @@ static int session_loop(struct serving *serving, struct report *report)
 	return 0;
 }
 
+/* -ENOENT: the kernel has forgotten it by itself. */
+static void name_is_gone(void *session, const char *name)
+{
+	(void)fuse_lowlevel_notify_inval_entry(session, NODE_LSN, name, strlen(name));
+}
+
 static int session_run(struct serving *serving, struct report *report)
 {
 	int err;
@@ -324,7 +331,7 @@ static int session_run(struct serving *serving, struct report *report)
 	if (err)
 		return err;
 	serving->loop_thread = pthread_self();
-	err = expire_start(serving->front.expire, serving->session);
+	err = expire_start(serving->front.expire, name_is_gone, serving->session);
 	if (!err)
 		err = prune_start(serving->session, view_nodes(serving->front.view),
 				  serving->options->mountpoint, &serving->prune);

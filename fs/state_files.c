@@ -12,12 +12,13 @@
 #include "expire.h"
 #include "front.h"
 #include "layer_picture.h"
+#include "lsn.h"
 #include "stats.h"
 #include "store.h"
 #include "text.h"
 #include "window_text.h"
 
-/* A stat shows what was made so lately. */
+/* A stat shows what was made so lately, if nothing was written since. */
 #define FRESH_NS 100000000
 /* An open shows what was made for a stat so lately. */
 #define TOLD_NS 1000000000
@@ -25,6 +26,7 @@
 struct snapshot {
 	atomic_uint ref_count;
 	int64_t made_ns;        /* CLOCK_MONOTONIC */
+	struct lsn newest;      /* before it was made */
 	struct timespec time;
 	size_t size;
 	char *bytes;
@@ -199,6 +201,14 @@ static char *make_layers(const struct front *front)
  * When they are made
  */
 
+static struct lsn newest_of(const struct front *front)
+{
+	struct lsn oldest, newest;
+
+	store_window(front->store, &oldest, &newest);
+	return newest;
+}
+
 static struct snapshot *snapshot_make(const struct front *front, enum state_file file)
 {
 	static char *(*const make[STATE_FILE_COUNT])(const struct front *) = {
@@ -212,6 +222,7 @@ static struct snapshot *snapshot_make(const struct front *front, enum state_file
 	if (!snapshot)
 		return NULL;
 	atomic_store(&snapshot->ref_count, 1);
+	snapshot->newest = newest_of(front);
 	snapshot->bytes = make[file](front);
 	if (!snapshot->bytes) {
 		free(snapshot);
@@ -223,8 +234,20 @@ static struct snapshot *snapshot_make(const struct front *front, enum state_file
 	return snapshot;
 }
 
-/* The file as it was at most @age_ns ago. */
-static int snapshot_get(const struct front *front, enum state_file file, int64_t age_ns,
+static bool is_good_for_stat(const struct front *front, const struct snapshot *snapshot)
+{
+	return clock_ns() - snapshot->made_ns <= FRESH_NS &&
+	       snapshot->newest.value == newest_of(front).value;
+}
+
+static bool is_good_for_open(const struct front *front, const struct snapshot *snapshot)
+{
+	return clock_ns() - snapshot->made_ns <= TOLD_NS;
+}
+
+/* The last one if it is good, else a new one. */
+static int snapshot_get(const struct front *front, enum state_file file,
+			bool is_good(const struct front *, const struct snapshot *),
 			struct snapshot **snapshot_out)
 {
 	struct state *state = &front->state_files->files[file];
@@ -232,7 +255,7 @@ static int snapshot_get(const struct front *front, enum state_file file, int64_t
 	int err = 0;
 
 	pthread_mutex_lock(&state->mutex);
-	if (!state->last || clock_ns() - state->last->made_ns > age_ns) {
+	if (!state->last || !is_good(front, state->last)) {
 		made = snapshot_make(front, file);
 		err = made ? 0 : -ENOMEM;
 		if (made) {
@@ -250,7 +273,7 @@ static int snapshot_get(const struct front *front, enum state_file file, int64_t
 int state_file_stat(const struct front *front, enum state_file file, struct stat *stat)
 {
 	struct snapshot *snapshot;
-	int err = snapshot_get(front, file, FRESH_NS, &snapshot);
+	int err = snapshot_get(front, file, is_good_for_stat, &snapshot);
 
 	if (err)
 		return err;
@@ -262,7 +285,7 @@ int state_file_stat(const struct front *front, enum state_file file, struct stat
 
 int state_file_open(const struct front *front, enum state_file file, struct snapshot **snapshot_out)
 {
-	return snapshot_get(front, file, TOLD_NS, snapshot_out);
+	return snapshot_get(front, file, is_good_for_open, snapshot_out);
 }
 
 static void forget_last(struct state *state)

@@ -108,9 +108,6 @@ class StateFiles(harness.MountCase):
         self.addCleanup(m.close)
         m.mount()
         write_file(m.head / "a", os.urandom(3_000_000))
-        os.sync()
-        with open(m.head / "a", "rb") as file:
-            os.fsync(file.fileno())
         for i in range(4):
             write_file(m.head / "a", os.urandom(3_000_000), "r+b")
         varve("compact", m.point)
