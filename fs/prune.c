@@ -43,7 +43,7 @@ struct prune {
 	pthread_t thread;
 	pthread_mutex_t halt_mutex;
 	bool halted; /* the thread was joined; under halt_mutex */
-	bool by_id;      /* the kernel knows FUSE_NOTIFY_PRUNE; the thread's own, as below */
+	bool by_id;  /* the kernel knows FUSE_NOTIFY_PRUNE; the thread's own, as below */
 	struct node_known batch[BATCH_MAX];
 	uint64_t ids[BATCH_MAX];
 };
