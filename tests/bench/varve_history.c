@@ -119,10 +119,15 @@ static int varve_read(struct history_store *store, struct history_place place, u
 	return err;
 }
 
-/* The open layer is sealed, so that all of the history lies as it will from then on. */
+/* The open layer is sealed, so that all of the history lies as it does before compaction. */
 static int settle(struct history_store *store)
 {
 	return store_freeze(store->store);
+}
+
+static int compact(struct history_store *store)
+{
+	return store_compact(store->store);
 }
 
 const struct history_store_type varve_history = {
@@ -134,4 +139,5 @@ const struct history_store_type varve_history = {
 	.moment = varve_moment,
 	.read = varve_read,
 	.settle = settle,
+	.compact = compact,
 };
