@@ -15,6 +15,7 @@
 #include "store.h"
 
 #define STORE_FOLDER "store"
+#define MEMORY_BYTES (UINT64_C(256) << 20)      /* of it a block cache of 64 MiB, as RocksDB gets */
 
 struct history_store {
 	struct store *store;
@@ -31,7 +32,7 @@ static int report_error(int err, const struct report *report)
 static int varve_open(const char *path, bool at_random, struct history_store **store_out)
 {
 	const struct store_mkfs_options mkfs = { .page_size_bytes = HISTORY_PAGE_BYTES };
-	const struct store_options options = { .holder = "varve-bench" };
+	const struct store_options options = { .holder = "varve-bench", .memory_bytes = MEMORY_BYTES };
 	struct history_store *store = calloc(1, sizeof(*store));
 	struct report report = { "" };
 	char folder[4096];
