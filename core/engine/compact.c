@@ -30,7 +30,7 @@ void compactor_destroy(struct compactor *compactor)
 		struct merge_job *job = compactor->jobs;
 
 		compactor->jobs = job->next;
-		merge_job_rest(job);
+		merge_job_rest(compactor, job);
 		free(job);
 	}
 	pthread_mutex_destroy(&compactor->lock);
@@ -71,7 +71,7 @@ static void remove_job(struct compactor *compactor, struct merge_job *job)
 		link = &(*link)->next;
 	*link = job->next;
 	atomic_fetch_sub(&compactor->merge_count, 1);
-	merge_job_rest(job);
+	merge_job_rest(compactor, job);
 	free(job);
 }
 

@@ -21,6 +21,8 @@
 #include "manifest.h"
 #include "merge.h"
 
+struct compactor;
+
 /* A merge under way. */
 struct merge_job {
 	struct merge_job *next;
@@ -41,6 +43,7 @@ struct merge_job {
 	bool have_entry;
 	struct layer **layers;          /* those of all inputs, which @merge reads */
 	uint64_t bytes_before;          /* of the merge, when its last piece ended */
+	uint64_t buffer_bytes;          /* of @merge */
 	struct engine_gc gc;
 };
 
@@ -59,7 +62,7 @@ struct piece_limits {
 int merge_piece(struct engine *engine, struct merge_job *job, const struct piece_limits *limits,
 		bool *fatal_out);
 /* Close what is open between pieces. */
-void merge_job_rest(struct merge_job *job);
+void merge_job_rest(struct compactor *compactor, struct merge_job *job);
 
 struct compactor {
 	pthread_t thread;
@@ -83,6 +86,7 @@ struct compactor {
 	_Atomic uint64_t read_bytes, written_bytes, dropped_bytes, dropped_versions, piece_count;
 	_Atomic uint64_t busy_ns;
 	_Atomic uint32_t merge_count;   /* under way */
+	_Atomic uint64_t buffer_bytes;  /* that their inputs are read into */
 };
 
 int compactor_init(struct compactor *compactor);

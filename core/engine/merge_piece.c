@@ -335,14 +335,18 @@ static int job_open(struct engine *engine, struct merge_job *job)
 		return -ENOMEM;
 	job->layers = all.layers;
 	err = merge_open(inputs, job->input_count, job->from, &job->merge);
+	job->buffer_bytes = (uint64_t)job->input_count * MERGE_INPUT_BYTES;
+	atomic_fetch_add(&engine->compactor.buffer_bytes, job->buffer_bytes);
 	job->bytes_before = 0;
 	if (err)
-		merge_job_rest(job);
+		merge_job_rest(&engine->compactor, job);
 	return err;
 }
 
-void merge_job_rest(struct merge_job *job)
+void merge_job_rest(struct compactor *compactor, struct merge_job *job)
 {
+	atomic_fetch_sub(&compactor->buffer_bytes, job->buffer_bytes);
+	job->buffer_bytes = 0;
 	merge_close(job->merge);
 	free(job->layers);
 	job->merge = NULL;
@@ -434,7 +438,7 @@ int merge_piece(struct engine *engine, struct merge_job *job, const struct piece
 	if (!err)
 		job->from = upto;
 	else
-		merge_job_rest(job);
+		merge_job_rest(&engine->compactor, job);
 	*fatal_out = err && piece.write_failed && err != -ENOSPC && err != -ENOMEM &&
 		     err != -EDQUOT && err != -ECANCELED;
 	piece_end(&piece);

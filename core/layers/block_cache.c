@@ -264,6 +264,11 @@ static bool crowded(const struct block_cache *cache)
 	return held > budget / HELD_PART && held + reserve > budget + budget / WAITING_PART;
 }
 
+bool block_cache_is_crowded(const struct block_cache *cache)
+{
+	return crowded(cache);
+}
+
 /* Evict until the budget is kept, from shard @first on; @keep, which is in there, stays. */
 static void cache_evict(struct block_cache *cache, unsigned first, const struct cached_block *keep)
 {

@@ -18,7 +18,6 @@
 
 #define LOCK_NAME "lock"
 #define HOLDER_BYTES_MAX 512u
-#define RECENT_PAGES_BYTES (8u << 20)
 
 /* ---- the lock ---- */
 
@@ -358,8 +357,10 @@ static int open_engine(struct store *store, const struct store_options *options,
 {
 	struct engine_options engine_options = {
 		.read_only = options->read_only,
+		.memory_bytes = options->memory_bytes,
 		.layer_size_bytes = options->layer_size_bytes,
 		.freeze_age_ns = options->freeze_age_ns,
+		.idle_ns = options->idle_ns,
 		.cache_size_bytes = options->cache_size_bytes,
 		.table_size_bytes = options->table_size_bytes,
 		.fanin_0 = options->fanin_0,
@@ -403,8 +404,8 @@ int store_start(struct store *store, const struct store_options *options, struct
 	if (!err)
 		err = open_engine(store, options, report);
 	if (!err)
-		err = recent_pages_create(store->page_size_bytes, RECENT_PAGES_BYTES,
-					  &store->recent_pages);
+		err = recent_pages_create(store->page_size_bytes,
+					  engine_recent_bytes(store->engine), &store->recent_pages);
 	return err;
 }
 
@@ -577,6 +578,13 @@ void store_usage_get(struct store *store, struct store_usage *usage_out)
 		.arena_patch_bytes = usage.arena_held_bytes[ARENA_PATCH],
 		.index_bytes = usage.index_bytes,
 		.cache_bytes = usage.cache_bytes,
+		.memory_bytes = usage.memory_bytes,
+		.cache_budget_bytes = usage.cache_budget_bytes,
+		.recent_bytes = engine_recent_bytes(store->engine),
+		.view_bytes = usage.view_bytes,
+		.merge_bytes = usage.merge_bytes,
+		.layer_size_bytes = usage.layer_size_bytes,
+		.frozen_max = usage.frozen_max,
 		.version_count = usage.version_count,
 		.commit_count = usage.commit_count,
 		.sync_count = usage.sync_count,
