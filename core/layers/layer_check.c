@@ -8,6 +8,7 @@
 
 #include "index_check.h"
 #include "io.h"
+#include "table_check.h"
 
 /* One layer under check. */
 struct layer_walk {
@@ -264,6 +265,8 @@ int layer_check(const struct layer_check_target *target, const struct check_hook
 	struct layer_walk walk = { .target = *target, .hooks = hooks, .result = result_out, .fd = -1 };
 	int err;
 
+	if (target->table)
+		return table_check(target, hooks, result_out);
 	memset(result_out, 0, sizeof(*result_out));
 	result_out->end = target->sealed ? target->end : target->start;
 	result_out->chain_end = target->sealed ? target->chain_end : target->chain_start;

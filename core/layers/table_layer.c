@@ -133,17 +133,17 @@ int table_layer_verify(struct layer *layer_base)
 	return err ? err : read_footer(layer, &shape);
 }
 
-int table_unpack(const struct table_layer *layer, const struct table_fence *fence,
-		 const uint8_t *stored, uint8_t *bytes)
+int table_unpack(const struct table_summary *summary, const struct store_identity *store,
+		 const struct table_fence *fence, const uint8_t *stored, uint8_t *bytes)
 {
 	enum compression compression;
-	int err = table_block_open(stored, fence, layer->base.store, layer->base.id, &compression);
+	int err = table_block_open(stored, fence, store, summary->layer_id, &compression);
 
 	if (!err)
 		err = decompress(compression, stored + TABLE_BLOCK_HEADER_BYTES,
 				 fence->stored_bytes - TABLE_BLOCK_HEADER_BYTES, bytes,
 				 fence->block_bytes);
 	if (!err)
-		err = table_block_decode(bytes, fence, layer->summary.start, layer->summary.end);
+		err = table_block_decode(bytes, fence, summary->start, summary->end);
 	return err;
 }
