@@ -219,12 +219,8 @@ static int publish(struct piece *piece, const struct manifest_piece *record,
 static void remove_layers(struct engine *engine, struct layer **layers, uint32_t count)
 {
 	guard_wait();
-	for (uint32_t i = 0; i < count; i++) {
-		uint64_t layer_id = layers[i]->id;
-
-		engine_free_layer(layers[i]);
-		unlink_layer(engine, layer_id);
-	}
+	for (uint32_t i = 0; i < count; i++)
+		compactor_remove_layer(engine, layers[i]);
 }
 
 static int make_live(struct piece *piece, struct key upto, bool last)
@@ -232,17 +228,22 @@ static int make_live(struct piece *piece, struct key upto, bool last)
 	struct engine *engine = piece->engine;
 	struct layer_map_edit edit;
 	struct manifest_piece record;
+	bool written;
 	int err;
 
 	fill_record(piece, upto, last, &record);
+	atomic_fetch_add(&engine->compactor.piece_steps, 1);
 	pthread_mutex_lock(&engine->manifest_lock);
 	err = manifest_piece_done(&engine->manifest, &record);
 	pthread_mutex_unlock(&engine->manifest_lock);
-	if (err)
-		return err;
+	written = !err;
 	/* From here on the files are the store's. Without memory for a map there is no way on but
 	 * to be opened again. */
-	err = publish(piece, &record, &edit);
+	if (!err)
+		err = publish(piece, &record, &edit);
+	atomic_fetch_add(&engine->compactor.piece_steps, 1);
+	if (!written)
+		return err;
 	if (err) {
 		piece->count = 0;
 		return err == -ENOMEM ? -ENOTRECOVERABLE : err;

@@ -49,8 +49,10 @@ struct layer_check_target {
 	struct lsn durable;
 	/* Of an open one that is written to meanwhile: what is published; 0: nobody writes. */
 	uint64_t tail_bytes;
-	/* A table layer: what the manifest says of it. All of the above but @dir_fd and @store is
-	 * not looked at then. NULL: a layer in the order of its log. */
+	/* Keys below are in another run by now: what is damaged of them harms nothing and is not told. */
+	struct key from;
+	/* A table layer: what the manifest says of it. Of the above @dir_fd, @store and
+	 * @from are looked at then. NULL: a layer in the order of its log. */
 	const struct table_summary *table;
 };
 

@@ -65,6 +65,8 @@ static int read_footer(struct table_layer *layer, struct table_shape *shape_out)
 	struct table_summary summary;
 	int err;
 
+	if (layer->summary.lost)
+		return -EBADMSG;
 	if (layer->summary.file_bytes < LAYER_BLOCK_BYTES)
 		return -EUCLEAN;
 	err = table_read(layer, block, sizeof(block), layer->summary.file_bytes - sizeof(block));
