@@ -60,6 +60,7 @@ struct layer_check_result {
 	bool missing;                   /* there is no such file */
 	bool started;                   /* false of a spare */
 	bool header_bad, index_bad, log_bad;    /* log_bad: heads that do not follow */
+	bool footer_bad;                /* of a table layer: so nothing in it is found */
 	bool log_lost;                  /* heads that nothing is known of without the index */
 	bool version_bad;               /* a payload; of a table layer a data block */
 	struct lsn end;                 /* of an open one: where its history ends */

@@ -141,6 +141,7 @@ static int check_footer(struct table_walk *walk)
 					  &summary, &walk->shape);
 	if (!err && table_summary_equal(&summary, walk->table))
 		return 0;
+	walk->result->footer_bad = true;
 	found_index(walk, size / LAYER_BLOCK_BYTES - (size >= LAYER_BLOCK_BYTES),
 		    err ? "the footer is damaged, so nothing in the layer is found"
 			: "the footer is not the one that the manifest says");
