@@ -82,6 +82,10 @@ struct compactor {
 	bool wish_busy;                 /* a caller waits for its wish; others wait for it */
 	int error;                      /* of the last piece: 0, -ENOSPC, ... */
 
+	uint32_t hold_count;            /* who wants layers that leave the map to stay */
+	struct layer *held, **held_end; /* that did since, oldest first */
+	_Atomic uint64_t piece_steps;   /* odd while a piece is in the manifest and not yet in the map */
+
 	/* figures */
 	_Atomic uint64_t read_bytes, written_bytes, dropped_bytes, dropped_versions, piece_count;
 	_Atomic uint64_t busy_ns;
@@ -95,6 +99,11 @@ void compactor_destroy(struct compactor *compactor);
 int compactor_resume(struct engine *engine);
 int compactor_start(struct engine *engine);
 void compactor_stop(struct engine *engine);
+/* From here to the release layers that leave the map live on, and their files stay. Nests. Any thread. */
+void compactor_hold(struct compactor *compactor);
+void compactor_release(struct engine *engine);
+/* No map leads to @layer and nobody sees it: free it and remove its file, once nobody holds it. */
+void compactor_remove_layer(struct engine *engine, struct layer *layer);
 /* There may be something to do. */
 void compactor_poke(struct engine *engine);
 

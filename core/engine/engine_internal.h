@@ -103,10 +103,10 @@ void engine_count_level_0(struct engine *engine);
 /* Where the open layer begins; LSN_HEAD: there is none. */
 struct lsn engine_open_start(struct engine *engine);
 
-/* Is it on disk, and its to be merged? */
+/* Is it on disk, and all there, so that it may be merged? */
 static inline bool run_is_sealed(const struct layer_run *run)
 {
-	return run->level || (run->layer && run->layer->kind == LAYER_SEALED);
+	return !run->lost && (run->level || (run->layer && run->layer->kind == LAYER_SEALED));
 }
 
 /* How many layers a read visits at most, however long the history up to @newest came to be. */

@@ -42,9 +42,12 @@ static struct lsn search_run(const struct layer_guard *guard, const struct layer
 	/* All up to @low is old enough, what is above @high is not. */
 	while (low < high) {
 		uint64_t middle = low + (high - low + 1) / 2;
+		int err = run_time_at(guard, run, lsn_make(middle), &version, &time_ns);
 
-		if (run_time_at(guard, run, lsn_make(middle), &version, &time_ns) == 0 &&
-		    time_ns > until_ns)
+		/* What can't be read is not taken to be old. */
+		if (err < 0)
+			high = middle - 1;
+		else if (!err && time_ns > until_ns)
 			high = version.lsn.value - 1;
 		else
 			low = middle;

@@ -120,6 +120,9 @@ static bool is_full(const struct piece *piece)
 	uint64_t written = piece->written_bytes +
 			   (piece->writer ? table_writer_bytes(piece->writer) : 0);
 
+	/* A piece in which all was dropped is not worth a record. */
+	if (!written)
+		return false;
 	return written >= piece->limits->output_bytes ||
 	       merge_bytes(piece->job->merge) - piece->job->bytes_before >=
 		       piece->limits->input_bytes;
@@ -136,8 +139,16 @@ static int next_entry(struct merge_job *job)
 	return err;
 }
 
-/* Write versions until the piece is full and a key ends. 0 and where the next begins; 1: nothing is
- * left; -errno. */
+static struct key key_behind(struct key key)
+{
+	return (struct key){ key.ino + (key.sub == UINT64_MAX), key.sub + 1 };
+}
+
+/*
+ * Write versions until the piece is full and a key ends. 0 and where the next begins; 1: nothing is
+ * left; -errno. It ends just behind its last key: what was dropped between that and the next
+ * is still the inputs', so that runs put together from files alone (manifest_add_tables) miss no tombstone.
+ */
 static int write_versions(struct piece *piece, struct key *upto_out)
 {
 	struct merge_job *job = piece->job;
@@ -150,8 +161,9 @@ static int write_versions(struct piece *piece, struct key *upto_out)
 		if (err)
 			break;
 		if (!first && !key_equal(job->entry.key, key) && is_full(piece)) {
-			*upto_out = job->entry.key;
-			return keeper_end(piece->keeper, write_version, piece);
+			err = keeper_end(piece->keeper, write_version, piece);
+			*upto_out = key_behind(piece->last_key);
+			return err;
 		}
 		first = false;
 		key = job->entry.key;
@@ -228,12 +240,8 @@ static int publish(struct piece *piece, const struct manifest_piece *record,
 static void remove_layers(struct engine *engine, struct layer **layers, uint32_t count)
 {
 	guard_wait();
-	for (uint32_t i = 0; i < count; i++) {
-		uint64_t layer_id = layers[i]->id;
-
-		engine_free_layer(layers[i]);
-		unlink_layer(engine, layer_id);
-	}
+	for (uint32_t i = 0; i < count; i++)
+		compactor_remove_layer(engine, layers[i]);
 }
 
 static int make_live(struct piece *piece, struct key upto, bool last)
@@ -241,17 +249,22 @@ static int make_live(struct piece *piece, struct key upto, bool last)
 	struct engine *engine = piece->engine;
 	struct layer_map_edit edit;
 	struct manifest_piece record;
+	bool written;
 	int err;
 
 	fill_record(piece, upto, last, &record);
+	atomic_fetch_add(&engine->compactor.piece_steps, 1);
 	pthread_mutex_lock(&engine->manifest_lock);
 	err = manifest_piece_done(&engine->manifest, &record);
 	pthread_mutex_unlock(&engine->manifest_lock);
-	if (err)
-		return err;
+	written = !err;
 	/* From here on the files are the store's. Without memory for a map there is no way on but
 	 * to be opened again. */
-	err = publish(piece, &record, &edit);
+	if (!err)
+		err = publish(piece, &record, &edit);
+	atomic_fetch_add(&engine->compactor.piece_steps, 1);
+	if (!written)
+		return err;
 	if (err) {
 		piece->count = 0;
 		return err == -ENOMEM ? -ENOTRECOVERABLE : err;

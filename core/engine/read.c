@@ -28,10 +28,11 @@ struct lsn engine_guard_take(struct engine *engine, struct layer_guard *guard)
 	}
 }
 
-/* A run of one layer whose file is gone: what it held is not known, so nobody looks behind it. */
-static bool is_lost(const struct layer_run *run)
+/* A run of one layer whose file is gone: what it held of keys up to @high is not known, so nobody looks behind
+ * it. (A table that is lost says so itself.) */
+static bool is_lost(const struct layer_run *run, struct key high)
 {
-	return !run->level && !run->layer;
+	return !run->level && !run->layer && key_compare(high, run->from) >= 0;
 }
 
 static int lost_run_error(const struct layer_run *run)
@@ -53,7 +54,7 @@ int engine_find(const struct layer_guard *guard, struct key key, struct lsn lsn,
 
 		if (layer)
 			err = layer_find(layer, key, lsn, version_out);
-		else if (is_lost(run))
+		else if (is_lost(run, key))
 			err = lost_run_error(run);
 	}
 	return err;
@@ -113,7 +114,7 @@ int engine_find_pages(const struct layer_guard *guard, uint64_t ino, uint64_t fi
 		struct find_pages find = { ino, first, count, lsn, versions_out, &found, NULL };
 		const struct layer_run *run = guard->map->runs[i];
 
-		err = is_lost(run) ? lost_run_error(run)
+		err = is_lost(run, high) ? lost_run_error(run)
 				   : layer_run_each(run, low, high, find_pages_in_layer, &find);
 	}
 	return err;
@@ -163,7 +164,7 @@ static int chain_collect_run(const struct layer_run *run, struct version_chain *
 		if (layer)
 			err = layer_find_chain(layer, key, below, chain->versions + chain->count,
 					       VERSION_WEIGHT_MAX + 1 - chain->count, &count);
-		else if (is_lost(run))
+		else if (is_lost(run, key))
 			err = lost_run_error(run);
 		if (!err)
 			err = chain_take(chain, count);
@@ -381,13 +382,13 @@ int engine_each_name(const struct layer_guard *guard, uint64_t ino, uint64_t fro
 		     layer_key_fn *fn, void *context)
 {
 	struct each_name each = { ino, from, fn, context };
+	struct key high = key_make(ino, KEY_NAME, KEY_INDEX_MAX);
 	int err = 0;
 
 	for (uint32_t i = guard->map->run_count; i-- > 0 && !err;)
-		err = is_lost(guard->map->runs[i])
+		err = is_lost(guard->map->runs[i], high)
 			      ? lost_run_error(guard->map->runs[i])
-			      : layer_run_each(guard->map->runs[i], key_make(ino, KEY_NAME, from),
-					       key_make(ino, KEY_NAME, KEY_INDEX_MAX),
+			      : layer_run_each(guard->map->runs[i], key_make(ino, KEY_NAME, from), high,
 					       each_name_of_layer, &each);
 	return err;
 }
@@ -409,13 +410,13 @@ int engine_each_version(const struct layer_guard *guard, uint64_t ino, layer_ver
 			void *context)
 {
 	struct each_version each = { ino, fn, context };
+	struct key high = { ino, UINT64_MAX };
 	int err = 0;
 
 	for (uint32_t i = 0; i < guard->map->run_count && !err; i++)
-		err = is_lost(guard->map->runs[i])
+		err = is_lost(guard->map->runs[i], high)
 			      ? lost_run_error(guard->map->runs[i])
-			      : layer_run_each(guard->map->runs[i], (struct key){ ino, 0 },
-					       (struct key){ ino, UINT64_MAX },
+			      : layer_run_each(guard->map->runs[i], (struct key){ ino, 0 }, high,
 					       each_version_of_layer, &each);
 	return err;
 }

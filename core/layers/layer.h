@@ -31,6 +31,7 @@ struct layer {
 	struct lsn start;               /* holds batches with LSN > start */
 	const struct store_identity *store;     /* outlives the layer */
 	struct guard_garbage garbage;
+	struct layer *next_held;        /* of one that left the map and is not removed yet: its remover's */
 };
 
 /* A version found in a layer. Borrowed while the guard lasts. */

@@ -49,8 +49,10 @@ struct layer_check_target {
 	struct lsn durable;
 	/* Of an open one that is written to meanwhile: what is published; 0: nobody writes. */
 	uint64_t tail_bytes;
-	/* A table layer: what the manifest says of it. All of the above but @dir_fd and @store is
-	 * not looked at then. NULL: a layer in the order of its log. */
+	/* Keys below are in another run by now: what is damaged of them harms nothing and is not told. */
+	struct key from;
+	/* A table layer: what the manifest says of it. Of the above @dir_fd, @store and
+	 * @from are looked at then. NULL: a layer in the order of its log. */
 	const struct table_summary *table;
 };
 
@@ -58,6 +60,7 @@ struct layer_check_result {
 	bool missing;                   /* there is no such file */
 	bool started;                   /* false of a spare */
 	bool header_bad, index_bad, log_bad;    /* log_bad: heads that do not follow */
+	bool footer_bad;                /* of a table layer: so nothing in it is found */
 	bool log_lost;                  /* heads that nothing is known of without the index */
 	bool version_bad;               /* a payload; of a table layer a data block */
 	struct lsn end;                 /* of an open one: where its history ends */

@@ -141,6 +141,7 @@ static int check_footer(struct table_walk *walk)
 					  &summary, &walk->shape);
 	if (!err && table_summary_equal(&summary, walk->table))
 		return 0;
+	walk->result->footer_bad = true;
 	found_index(walk, size / LAYER_BLOCK_BYTES - (size >= LAYER_BLOCK_BYTES),
 		    err ? "the footer is damaged, so nothing in the layer is found"
 			: "the footer is not the one that the manifest says");
@@ -278,8 +279,29 @@ static bool filter_knows(const struct table_walk *walk, struct key key)
 				     hash);
 }
 
+/* Versions that could not be read when they were merged. */
+static void find_lost_versions(struct table_walk *walk, const struct table_fence *fence,
+			       const struct table_block *block)
+{
+	for (uint32_t k = 0; k < block->key_count; k++) {
+		uint32_t end = table_block_first(block, k + 1);
+
+		for (uint32_t v = table_block_first(block, k); v < end; v++) {
+			struct finding finding = make_finding(walk, FINDING_VERSION, fence->offset,
+							      fence->stored_bytes);
+
+			finding.key = table_block_key(block, k);
+			finding.from = table_block_lsn(block, v);
+			if (block->forms[v] == VERSION_LOST &&
+			    key_compare(finding.key, walk->target->from) >= 0)
+				check_found(walk->hooks, &finding,
+					    "this version was damaged before it was merged, and is refused");
+		}
+	}
+}
+
 /* A decoded block against what came before it. NULL; what is wrong. */
-static const char *take_block(struct table_walk *walk, uint32_t size_bytes)
+static const char *take_block(struct table_walk *walk, const struct table_fence *fence)
 {
 	struct table_block block;
 	const char *fault = NULL;
@@ -307,7 +329,8 @@ static const char *take_block(struct table_walk *walk, uint32_t size_bytes)
 		walk->key = key;
 		walk->lsn = table_block_lsn(&block, end - 1);
 	}
-	walk->payload_bytes += size_bytes - (uint32_t)(block.payloads - walk->bytes);
+	find_lost_versions(walk, fence, &block);
+	walk->payload_bytes += fence->block_bytes - (uint32_t)(block.payloads - walk->bytes);
 	return fault;
 }
 
@@ -319,6 +342,9 @@ static void found_block(struct table_walk *walk, uint32_t number, int err)
 	uint64_t until = number + 1 < walk->shape.block_count && fence[1].stored_bytes
 				 ? fence[1].key.ino : walk->table->last_key.ino;
 
+	if (number + 1 < walk->shape.block_count && fence[1].stored_bytes &&
+	    key_compare(fence[1].key, walk->target->from) < 0)
+		return;
 	finding.key = fence->key;
 	walk->result->version_bad = true;
 	if (err == -EUCLEAN)
@@ -346,7 +372,7 @@ static int check_data_block(struct table_walk *walk, struct stream *stream, uint
 		found_block(walk, number, err);
 		return 1;
 	}
-	fault = take_block(walk, fence->block_bytes);
+	fault = take_block(walk, fence);
 	if (fault)
 		found_at(walk, fence->offset, fence->stored_bytes, fault);
 	return 0;

@@ -47,6 +47,10 @@ void table_header_encode(const struct table_header *header, const struct store_i
 int table_header_decode(const uint8_t bytes[TABLE_HEADER_BYTES], const struct store_identity *store,
 			struct table_header *header_out);
 
+/* Whose store a header says it is of, if it is whole. @seed_of: the seed of a store's id. 0; -EUCLEAN. */
+int table_header_identity(const uint8_t bytes[TABLE_HEADER_BYTES],
+			  uint64_t (*seed_of)(const uint8_t id[16]), struct store_identity *store_out);
+
 /*
  * A block is cut before it would pass this many bytes, decompressed: a page of 8 KiB or two of 4 KiB
  * with some patches and their columns, and three of the 4 KiB pages that the cache's memory comes in.

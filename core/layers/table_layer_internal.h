@@ -34,6 +34,10 @@ int table_read_index_block(struct table_layer *layer, uint32_t number, uint8_t *
 int table_unpack(const struct table_summary *summary, const struct store_identity *store,
 		 const struct table_fence *fence, const uint8_t *stored, uint8_t *bytes);
 
+/* The same where no fence is at hand: of @fence offset and sizes are what the block says, the rest is filled. */
+int table_unpack_alone(const struct table_summary *summary, const struct store_identity *store,
+		       struct table_fence *fence, const uint8_t *stored, uint8_t *bytes);
+
 /* Read from the file, which is opened for it if need be. As above: never -ENOENT. */
 int table_read(struct table_layer *layer, void *buffer, uint64_t size_bytes, uint64_t offset_bytes);
 

@@ -152,7 +152,7 @@ static int report_headless(const char *path, struct report *report)
 {
 	return report_set(report, -EUCLEAN,
 			  "%s: a store whose file '" MANIFEST_NAME "' is gone; its layers are there: "
-			  "restore the file from a backup of the store", path);
+			  "restore the file from a backup of the store, or run 'varve check --repair'", path);
 }
 
 static bool page_size_is_offered(uint32_t size_bytes)
