@@ -291,7 +291,7 @@ static void bar(struct engine *engine, struct merge_job *job, int err)
 /* Do a piece, with smaller layers where the disk is nearly full. */
 static int do_piece(struct engine *engine, struct merge_job *job, bool *fatal_out)
 {
-	struct piece_limits limits = { engine->options.layer_size_bytes, 0 };
+	struct piece_limits limits = { engine->options.piece_bytes, 0 };
 	int err;
 
 	do {

@@ -58,6 +58,8 @@ static struct engine_options options_complete(const struct engine_options *optio
 	if (o.layer_size_bytes > LAYER_SIZE_MAX)
 		o.layer_size_bytes = LAYER_SIZE_MAX;
 	o.layer_size_bytes &= ~UINT64_C(4095);
+	if (!o.piece_bytes)
+		o.piece_bytes = o.layer_size_bytes;
 	return o;
 }
 

@@ -50,6 +50,7 @@ struct engine_options {
 	uint64_t freeze_age_ns;         /* an open layer that holds something freezes at this age */
 	uint64_t cache_size_bytes;
 	uint32_t fanin_0, fanin;        /* tests: compaction_plan.h; 0: as there */
+	uint64_t piece_bytes;           /* tests: a merge is done in pieces of about so much; 0: layer_size_bytes */
 	bool no_compaction;             /* tests, and a look at a store: no thread merges */
 	struct retention_hooks retention;
 };
