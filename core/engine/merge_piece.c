@@ -31,6 +31,8 @@ struct piece {
 	uint32_t count, room;
 	uint64_t written_bytes;         /* of finished layers */
 	bool write_failed;              /* the error came from writing, not from reading */
+	bool named;                     /* the manifest may name the layers: their files stay */
+	bool broken;                    /* the manifest takes no more records */
 };
 
 static void unlink_layer(struct engine *engine, uint64_t layer_id)
@@ -237,16 +239,17 @@ static int make_live(struct piece *piece, struct key upto, bool last)
 	fill_record(piece, upto, last, &record);
 	pthread_mutex_lock(&engine->manifest_lock);
 	err = manifest_piece_done(&engine->manifest, &record);
+	piece->broken = engine->manifest.broken;
 	pthread_mutex_unlock(&engine->manifest_lock);
+	/* Of a record that could not be written whole or synced nobody knows whether it is there. */
+	piece->named = !err || piece->broken;
 	if (err)
 		return err;
 	/* From here on the files are the store's. Without memory for a map there is no way on but
 	 * to be opened again. */
 	err = publish(piece, &record, &edit);
-	if (err) {
-		piece->count = 0;
+	if (err)
 		return err == -ENOMEM ? -ENOTRECOVERABLE : err;
-	}
 	piece->job->layer_count += piece->count;
 	piece->count = 0;
 	remove_layers(engine, edit.gone, edit.gone_count);
@@ -254,13 +257,13 @@ static int make_live(struct piece *piece, struct key upto, bool last)
 	return 0;
 }
 
-/* Files that were written and will not live. */
+/* Layers that were written and will not live, at least not before the store is opened again. */
 static void discard(struct piece *piece)
 {
 	for (uint32_t i = 0; i < piece->count; i++) {
 		if (piece->layers && piece->layers[i])
 			table_layer_free(piece->layers[i]);
-		if (!piece->job->dry)
+		if (!piece->job->dry && !piece->named)
 			unlink_layer(piece->engine, piece->summaries[i].layer_id);
 	}
 }
@@ -366,8 +369,9 @@ static void count_piece(struct piece *piece)
 
 /* The horizon is where it is for good before anything is dropped for it; and the numbers of inodes
  * that go with it are not given out again. */
-static int note_horizon(struct engine *engine, struct lsn horizon)
+static int note_horizon(struct piece *piece, struct lsn horizon)
 {
+	struct engine *engine = piece->engine;
 	int err = 0;
 
 	pthread_mutex_lock(&engine->manifest_lock);
@@ -376,6 +380,7 @@ static int note_horizon(struct engine *engine, struct lsn horizon)
 		if (!err)
 			err = manifest_oldest_set(&engine->manifest, horizon);
 	}
+	piece->broken = engine->manifest.broken;
 	pthread_mutex_unlock(&engine->manifest_lock);
 	return err;
 }
@@ -387,7 +392,7 @@ static int piece_begin(struct piece *piece)
 
 	if (!err && !job->dry &&
 	    retention_horizon(&piece->retention).value > job->start.value) {
-		err = note_horizon(piece->engine, retention_horizon(&piece->retention));
+		err = note_horizon(piece, retention_horizon(&piece->retention));
 		piece->write_failed = err != 0;
 	}
 	if (!err)
@@ -426,8 +431,8 @@ int merge_piece(struct engine *engine, struct merge_job *job, const struct piece
 		job->from = upto;
 	else
 		merge_job_rest(job);
-	*fatal_out = err && piece.write_failed && err != -ENOSPC && err != -ENOMEM &&
-		     err != -EDQUOT && err != -ECANCELED;
+	*fatal_out = piece.broken || (err && piece.write_failed && err != -ENOSPC && err != -ENOMEM &&
+				      err != -EDQUOT && err != -ECANCELED);
 	piece_end(&piece);
 	return err ? err : last;
 }
