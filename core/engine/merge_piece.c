@@ -367,13 +367,19 @@ static void count_piece(struct piece *piece)
 	atomic_fetch_add(&compactor->piece_count, 1);
 }
 
-/* The horizon is where it is for good before anything is dropped for it; and the numbers of inodes
- * that go with it are not given out again. */
+/* The horizon is where it is for good before anything is dropped for it: what happened up to it is on
+ * disk, or a power cut would leave a history that ends before it, without what that needs; and the
+ * manifest says where it is. The numbers of inodes that go with it are not given out again. */
 static int note_horizon(struct piece *piece, struct lsn horizon)
 {
 	struct engine *engine = piece->engine;
+	struct lsn durable;
 	int err = 0;
 
+	if (horizon.value > atomic_load(&engine->durable))
+		err = engine_sync(engine, &durable);
+	if (err)
+		return err;
 	pthread_mutex_lock(&engine->manifest_lock);
 	if (horizon.value > engine->manifest.oldest.value) {
 		err = manifest_inodes_set(&engine->manifest, engine_ino_next(engine));
