@@ -325,7 +325,6 @@ static void wish_end(struct compactor *compactor, const struct engine_gc *gc, in
 	pthread_mutex_lock(&compactor->lock);
 	if (compactor->wish != PLAN_AS_NEEDED) {
 		compactor->wish = PLAN_AS_NEEDED;
-		compactor->wish_taken = false;
 		compactor->wish_error = err;
 		if (gc)
 			compactor->gc = *gc;
@@ -335,16 +334,30 @@ static void wish_end(struct compactor *compactor, const struct engine_gc *gc, in
 	pthread_mutex_unlock(&compactor->lock);
 }
 
+/* It has come to its end before it was fulfilled; what was begun for it goes on. */
+static void wish_fail(struct compactor *compactor, int err)
+{
+	for (struct merge_job *job = compactor->jobs; job; job = job->next)
+		job->wished = false;
+	wish_end(compactor, NULL, err);
+}
+
 static void bar(struct engine *engine, struct merge_job *job, int err)
 {
 	log_line("the merge of the history from LSN %llu to %llu can't go on: %s; what can be read "
 		 "stays readable: run 'varve check'", (unsigned long long)job->start.value,
 		 (unsigned long long)job->end.value, strerror(-err));
-	job->barred = true;
-	if (job->wished) {
-		job->wished = false;
-		wish_end(&engine->compactor, NULL, err);
-	}
+	job->barred = err;
+	wish_fail(&engine->compactor, err);
+}
+
+/* A merge that rests keeps its runs where they are, so not all that is due can be done. */
+static int lasting_error(const struct compactor *compactor)
+{
+	for (const struct merge_job *job = compactor->jobs; job; job = job->next)
+		if (job->barred)
+			return job->barred;
+	return 0;
 }
 
 /* Do a piece, with smaller layers where the disk is nearly full. */
@@ -352,7 +365,7 @@ static int do_piece(struct engine *engine, struct merge_job *job, bool *fatal_ou
 {
 	struct piece_limits limits = {
 		.layer_bytes = engine->options.table_size_bytes,
-		.output_bytes = engine->options.layer_size_bytes,
+		.output_bytes = engine->options.piece_bytes,
 	};
 	int err;
 
@@ -383,7 +396,7 @@ static int advance(struct engine *engine, struct merge_job *job)
 	atomic_fetch_add(&compactor->busy_ns, (uint64_t)(engine_clock_ns() - start_ns));
 	if (err >= 0) {
 		engine_pace_learn(engine);
-		set_error(compactor, 0);
+		set_error(compactor, lasting_error(compactor));
 		if (err == 1) {
 			if (job->wished)
 				wish_end(compactor, &job->gc, 0);
@@ -396,19 +409,17 @@ static int advance(struct engine *engine, struct merge_job *job)
 	set_error(compactor, err);
 	if (fatal) {
 		engine_fail(engine, err, "what a compaction wrote could not be made durable");
-		wish_end(compactor, NULL, err);
+		wish_fail(compactor, err);
 		return 1;
 	}
-	if (err == -ENOSPC || err == -EDQUOT || err == -ENOMEM) {
-		if (job->wished)
-			wish_end(compactor, NULL, err);
-		job->wished = false;
-		if (job->dry)
-			remove_job(compactor, job);
-		return 1;
+	if (err != -ENOSPC && err != -EDQUOT && err != -ENOMEM && !job->dry) {
+		bar(engine, job, err);
+		return 0;
 	}
-	bar(engine, job, err);
-	return 0;
+	wish_fail(compactor, err);
+	if (job->dry)
+		remove_job(compactor, job);
+	return 1;
 }
 
 /* One step. 0: go on; 1: nothing to do; 2: nothing can be done now. */
@@ -422,8 +433,11 @@ static int compactor_step(struct engine *engine, enum plan_wish wish, bool dry)
 	horizon_move(engine);
 	/* Something of a lower level may have come since. */
 	err = plan_job(engine, wish, dry, &planned);
-	if (err)
+	if (err) {
+		set_error(compactor, err);
+		wish_fail(compactor, err);
 		return 2;
+	}
 	job = next_job(compactor);
 	if (!job) {
 		if (wish != PLAN_AS_NEEDED)
@@ -465,13 +479,15 @@ static void *compactor_main(void *context)
 		bool dry = compactor->wish_dry;
 		int outcome = 2;
 
+		compactor->poked = false;
 		pthread_mutex_unlock(&compactor->lock);
 		if (!atomic_load(&engine->failed))
 			outcome = compactor_step(engine, wish, dry);
 		else
-			wish_end(compactor, NULL, -EROFS);
+			wish_fail(compactor, -EROFS);
 		pthread_mutex_lock(&compactor->lock);
-		if (outcome && !compactor->stopping)
+		compactor->idle = outcome == 1 && !compactor->poked;
+		if (outcome && !compactor->poked && !compactor->stopping)
 			wait_some(compactor, outcome == 1 ? WAIT_NS : RETRY_NS);
 	}
 	pthread_cond_broadcast(&compactor->done);
@@ -501,10 +517,18 @@ void compactor_stop(struct engine *engine)
 	compactor->runs = false;
 }
 
+/* compact_lock is held. */
+static void poke(struct compactor *compactor)
+{
+	compactor->poked = true;
+	compactor->idle = false;
+	pthread_cond_signal(&compactor->wake);
+}
+
 void compactor_poke(struct engine *engine)
 {
 	pthread_mutex_lock(&engine->compactor.lock);
-	pthread_cond_signal(&engine->compactor.wake);
+	poke(&engine->compactor);
 	pthread_mutex_unlock(&engine->compactor.lock);
 }
 
@@ -516,7 +540,7 @@ static int make_wish(struct engine *engine, enum plan_wish wish, bool dry, struc
 	uint64_t done;
 	int err = 0;
 
-	if (engine->options.read_only || atomic_load(&engine->failed))
+	if (!compactor->runs || atomic_load(&engine->failed))
 		return -EROFS;
 	pthread_mutex_lock(&compactor->lock);
 	while (compactor->wish_busy && !compactor->stopping)
@@ -525,7 +549,7 @@ static int make_wish(struct engine *engine, enum plan_wish wish, bool dry, struc
 	compactor->wish = wish;
 	compactor->wish_dry = dry;
 	done = compactor->wishes_done;
-	pthread_cond_signal(&compactor->wake);
+	poke(compactor);
 	while (compactor->wishes_done == done && !compactor->stopping)
 		pthread_cond_wait(&compactor->done, &compactor->lock);
 	err = compactor->wishes_done == done ? -EROFS : compactor->wish_error;
@@ -543,7 +567,7 @@ bool engine_can_compact(struct engine *engine)
 	bool can;
 
 	pthread_mutex_lock(&compactor->lock);
-	can = compactor->runs && !compactor->stopping && !compactor->error &&
+	can = compactor->runs && !compactor->stopping && !compactor->error && !compactor->idle &&
 	      !atomic_load(&engine->failed);
 	pthread_mutex_unlock(&compactor->lock);
 	return can;

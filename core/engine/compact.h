@@ -34,7 +34,7 @@ struct merge_job {
 	bool bottom;                    /* the oldest run is among them */
 	bool dry;                       /* only counted */
 	bool wished;
-	bool barred;                    /* a layer of it can't be read: it rests */
+	int barred;                     /* a layer of it can't be read, -errno: it rests; 0 */
 	struct key from;                /* where the next piece begins */
 	uint32_t layer_count;           /* that came out so far */
 	/* open between pieces; NULL: from @from */
@@ -75,12 +75,13 @@ struct compactor {
 	bool stopping;
 	enum plan_wish wish;
 	bool wish_dry;
-	bool wish_taken;                /* the thread is at it */
 	uint64_t wishes_done;
 	int wish_error;
 	struct engine_gc gc;            /* of the last wish */
 	bool wish_busy;                 /* a caller waits for its wish; others wait for it */
-	int error;                      /* of the last piece: 0, -ENOSPC, ... */
+	bool poked;                     /* something came since the thread looked last */
+	bool idle;                      /* it found nothing to do, and nothing came since */
+	int error;                      /* what keeps it from going on, or from all of it: -ENOSPC, ...; 0 */
 
 	uint32_t hold_count;            /* who wants layers that leave the map to stay */
 	struct layer *held, **held_end; /* that did since, oldest first */

@@ -52,6 +52,8 @@ static void options_take(struct engine *engine, const struct engine_options *opt
 	o->cache_size_bytes = engine->memory.cache_bytes;
 	if (!o->table_size_bytes)
 		o->table_size_bytes = o->layer_size_bytes;
+	if (!o->piece_bytes)
+		o->piece_bytes = o->layer_size_bytes;
 	if (!o->freeze_age_ns)
 		o->freeze_age_ns = FREEZE_AGE_DEFAULT_NS;
 	if (!o->idle_ns)

@@ -53,6 +53,7 @@ struct engine_options {
 	uint64_t cache_size_bytes;      /* 0: of memory_bytes */
 	uint64_t table_size_bytes;      /* of a layer that compaction makes, about; 0: as layer_size_bytes */
 	uint32_t fanin_0, fanin;        /* tests: compaction_plan.h; 0: as there */
+	uint64_t piece_bytes;           /* tests: a merge is done in pieces of about so much; 0: layer_size_bytes */
 	bool no_compaction;             /* tests, and a look at a store: no thread merges */
 	struct retention_hooks retention;
 };

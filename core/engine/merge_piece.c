@@ -31,6 +31,8 @@ struct piece {
 	uint32_t count, room;
 	uint64_t written_bytes;         /* of finished layers */
 	bool write_failed;              /* the error came from writing, not from reading */
+	bool named;                     /* the manifest may name the layers: their files stay */
+	bool broken;                    /* the manifest takes no more records */
 };
 
 static void unlink_layer(struct engine *engine, uint64_t layer_id)
@@ -256,7 +258,10 @@ static int make_live(struct piece *piece, struct key upto, bool last)
 	atomic_fetch_add(&engine->compactor.piece_steps, 1);
 	pthread_mutex_lock(&engine->manifest_lock);
 	err = manifest_piece_done(&engine->manifest, &record);
+	piece->broken = engine->manifest.broken;
 	pthread_mutex_unlock(&engine->manifest_lock);
+	/* Of a record that could not be written whole or synced nobody knows whether it is there. */
+	piece->named = !err || piece->broken;
 	written = !err;
 	/* From here on the files are the store's. Without memory for a map there is no way on but
 	 * to be opened again. */
@@ -265,10 +270,8 @@ static int make_live(struct piece *piece, struct key upto, bool last)
 	atomic_fetch_add(&engine->compactor.piece_steps, 1);
 	if (!written)
 		return err;
-	if (err) {
-		piece->count = 0;
+	if (err)
 		return err == -ENOMEM ? -ENOTRECOVERABLE : err;
-	}
 	piece->job->layer_count += piece->count;
 	piece->count = 0;
 	remove_layers(engine, edit.gone, edit.gone_count);
@@ -276,13 +279,13 @@ static int make_live(struct piece *piece, struct key upto, bool last)
 	return 0;
 }
 
-/* Files that were written and will not live. */
+/* Layers that were written and will not live, at least not before the store is opened again. */
 static void discard(struct piece *piece)
 {
 	for (uint32_t i = 0; i < piece->count; i++) {
 		if (piece->layers && piece->layers[i])
 			table_layer_free(piece->layers[i]);
-		if (!piece->job->dry)
+		if (!piece->job->dry && !piece->named)
 			unlink_layer(piece->engine, piece->summaries[i].layer_id);
 	}
 }
@@ -390,18 +393,26 @@ static void count_piece(struct piece *piece)
 	atomic_fetch_add(&compactor->piece_count, 1);
 }
 
-/* The horizon is where it is for good before anything is dropped for it; and the numbers of inodes
- * that go with it are not given out again. */
-static int note_horizon(struct engine *engine, struct lsn horizon)
+/* The horizon is where it is for good before anything is dropped for it: what happened up to it is on
+ * disk, or a power cut would leave a history that ends before it, without what that needs; and the
+ * manifest says where it is. The numbers of inodes that go with it are not given out again. */
+static int note_horizon(struct piece *piece, struct lsn horizon)
 {
+	struct engine *engine = piece->engine;
+	struct lsn durable;
 	int err = 0;
 
+	if (horizon.value > atomic_load(&engine->durable))
+		err = engine_sync(engine, &durable);
+	if (err)
+		return err;
 	pthread_mutex_lock(&engine->manifest_lock);
 	if (horizon.value > engine->manifest.oldest.value) {
 		err = manifest_inodes_set(&engine->manifest, engine_ino_next(engine));
 		if (!err)
 			err = manifest_oldest_set(&engine->manifest, horizon);
 	}
+	piece->broken = engine->manifest.broken;
 	pthread_mutex_unlock(&engine->manifest_lock);
 	return err;
 }
@@ -413,7 +424,7 @@ static int piece_begin(struct piece *piece)
 
 	if (!err && !job->dry &&
 	    retention_horizon(&piece->retention).value > job->start.value) {
-		err = note_horizon(piece->engine, retention_horizon(&piece->retention));
+		err = note_horizon(piece, retention_horizon(&piece->retention));
 		piece->write_failed = err != 0;
 	}
 	if (!err)
@@ -452,8 +463,8 @@ int merge_piece(struct engine *engine, struct merge_job *job, const struct piece
 		job->from = upto;
 	else
 		merge_job_rest(&engine->compactor, job);
-	*fatal_out = err && piece.write_failed && err != -ENOSPC && err != -ENOMEM &&
-		     err != -EDQUOT && err != -ECANCELED;
+	*fatal_out = piece.broken || (err && piece.write_failed && err != -ENOSPC && err != -ENOMEM &&
+				      err != -EDQUOT && err != -ECANCELED);
 	piece_end(&piece);
 	return err ? err : last;
 }

@@ -60,6 +60,18 @@ int engine_find(const struct layer_guard *guard, struct key key, struct lsn lsn,
 	return err;
 }
 
+/*
+ * The first index at or above @first of keys of this kind that @run has. Of a run that is being merged a
+ * layer may hold keys below those, which are in what the run is merged into: as they are there they
+ * count, and what was dropped stays dropped. If all the run has lies above the kind, any.
+ */
+static uint64_t first_index(const struct layer_run *run, uint64_t ino, enum key_kind kind,
+			    uint64_t first)
+{
+	return key_compare(run->from, key_make(ino, kind, first)) <= 0 ? first
+									: key_index(run->from);
+}
+
 /* A search for pages as it goes through one run. */
 struct find_pages {
 	uint64_t ino, first;
@@ -111,9 +123,14 @@ int engine_find_pages(const struct layer_guard *guard, uint64_t ino, uint64_t fi
 
 	memset(versions_out, 0, count * sizeof(*versions_out));
 	for (uint32_t i = layer_map_reach(guard->map, lsn); i-- > 0 && found < count && !err;) {
-		struct find_pages find = { ino, first, count, lsn, versions_out, &found, NULL };
 		const struct layer_run *run = guard->map->runs[i];
+		uint64_t skipped = first_index(run, ino, KEY_PAGE, first) - first;
+		struct find_pages find = {
+			ino, first + skipped, count - (uint32_t)skipped, lsn, versions_out + skipped, &found, NULL,
+		};
 
+		if (key_compare(run->from, high) > 0)
+			continue;
 		err = is_lost(run, high) ? lost_run_error(run)
 				   : layer_run_each(run, low, high, find_pages_in_layer, &find);
 	}
@@ -381,42 +398,54 @@ static int each_name_of_layer(void *context, struct layer *layer)
 int engine_each_name(const struct layer_guard *guard, uint64_t ino, uint64_t from,
 		     layer_key_fn *fn, void *context)
 {
-	struct each_name each = { ino, from, fn, context };
 	struct key high = key_make(ino, KEY_NAME, KEY_INDEX_MAX);
 	int err = 0;
 
-	for (uint32_t i = guard->map->run_count; i-- > 0 && !err;)
-		err = is_lost(guard->map->runs[i], high)
-			      ? lost_run_error(guard->map->runs[i])
-			      : layer_run_each(guard->map->runs[i], key_make(ino, KEY_NAME, from), high,
-					       each_name_of_layer, &each);
+	for (uint32_t i = guard->map->run_count; i-- > 0 && !err;) {
+		const struct layer_run *run = guard->map->runs[i];
+		struct each_name each = { ino, first_index(run, ino, KEY_NAME, from), fn, context };
+
+		err = is_lost(run, high) ? lost_run_error(run)
+					 : layer_run_each(run, key_make(ino, KEY_NAME, from), high,
+							  each_name_of_layer, &each);
+	}
 	return err;
 }
 
 struct each_version {
 	uint64_t ino;
+	struct key from;                /* of the run */
 	layer_version_fn *fn;
 	void *context;
 };
 
-static int each_version_of_layer(void *context, struct layer *layer)
+static int each_version_of_run(void *context, const struct version *version)
 {
 	const struct each_version *each = context;
 
-	return layer_each_version(layer, each->ino, each->fn, each->context);
+	return key_compare(version->key, each->from) < 0 ? 0 : each->fn(each->context, version);
+}
+
+static int each_version_of_layer(void *context, struct layer *layer)
+{
+	struct each_version *each = context;
+
+	return layer_each_version(layer, each->ino, each_version_of_run, each);
 }
 
 int engine_each_version(const struct layer_guard *guard, uint64_t ino, layer_version_fn *fn,
 			void *context)
 {
-	struct each_version each = { ino, fn, context };
 	struct key high = { ino, UINT64_MAX };
 	int err = 0;
 
-	for (uint32_t i = 0; i < guard->map->run_count && !err; i++)
-		err = is_lost(guard->map->runs[i], high)
-			      ? lost_run_error(guard->map->runs[i])
-			      : layer_run_each(guard->map->runs[i], (struct key){ ino, 0 }, high,
-					       each_version_of_layer, &each);
+	for (uint32_t i = 0; i < guard->map->run_count && !err; i++) {
+		const struct layer_run *run = guard->map->runs[i];
+		struct each_version each = { ino, run->from, fn, context };
+
+		err = is_lost(run, high) ? lost_run_error(run)
+					 : layer_run_each(run, (struct key){ ino, 0 }, high,
+							  each_version_of_layer, &each);
+	}
 	return err;
 }

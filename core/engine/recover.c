@@ -60,23 +60,41 @@ static bool follows(const struct recovery *recovery, const struct layer_footer *
 		footer->chain_start == recovery->chain);
 }
 
+/* Put a run in the map as the manifest has it: of a merge under way without the keys that left it. */
+static int map_run(struct engine *engine, const struct manifest_run *run, struct layer *const *layers)
+{
+	struct layer_map_edit edit;
+	int err = layer_map_edit_begin(&engine->maps, &edit);
+
+	if (err)
+		return err;
+	err = layer_map_edit_run(&edit, run, layers);
+	if (err)
+		layer_map_edit_abort(&edit);
+	else
+		layer_map_edit_publish(&edit);
+	return err;
+}
+
 static int recover_sealed(struct recovery *recovery, const struct manifest_run *entry)
 {
 	struct engine *engine = recovery->engine;
 	const struct layer_footer *footer;
 	struct sealed_layer *layer;
+	struct layer *base;
 	int err;
 
 	err = sealed_layer_open(engine->layers_fd, entry->run_id, &engine->store, engine->cache,
 				engine->views, &layer);
 	if (err)
 		return report_layer(recovery, err, entry->run_id);
+	base = sealed_layer_base(layer);
 	footer = sealed_layer_footer(layer);
 	if (footer->start.value != entry->start.value || footer->end.value != entry->end.value ||
 	    footer->chain_end != entry->chain_end || !follows(recovery, footer))
 		err = -EUCLEAN;
 	else
-		err = layer_maps_add(&engine->maps, sealed_layer_base(layer), entry->run_id, footer->start, footer->end);
+		err = map_run(engine, entry, &base);
 	if (err) {
 		sealed_layer_close(layer);
 		return report_layer(recovery, err, entry->run_id);
@@ -94,17 +112,9 @@ static int recover_sealed(struct recovery *recovery, const struct manifest_run *
  * out in there is not known, but each took a byte at least. */
 static int recover_lost(struct recovery *recovery, const struct manifest_run *run)
 {
-	struct layer_map_edit edit;
 	struct layer *none = NULL;
-	int err = layer_map_edit_begin(&recovery->engine->maps, &edit);
+	int err = map_run(recovery->engine, run, &none);
 
-	if (err)
-		return err;
-	err = layer_map_edit_run(&edit, run, &none);
-	if (err)
-		layer_map_edit_abort(&edit);
-	else
-		layer_map_edit_publish(&edit);
 	atomic_fetch_add(&recovery->engine->ino_next, run->end.value - run->start.value);
 	if (run->end.value > recovery->end.value) {
 		recovery->end = recovery->durable = run->end;
@@ -140,20 +150,12 @@ static int make_tables(struct engine *engine, const struct manifest_run *run,
 static int recover_tables(struct recovery *recovery, const struct manifest_run *run)
 {
 	struct engine *engine = recovery->engine;
-	struct layer_map_edit edit;
 	struct layer **layers;
 	int err = make_tables(engine, run, &layers);
 
 	if (err)
 		return err;
-	err = layer_map_edit_begin(&engine->maps, &edit);
-	if (!err) {
-		err = layer_map_edit_run(&edit, run, layers);
-		if (err)
-			layer_map_edit_abort(&edit);
-		else
-			layer_map_edit_publish(&edit);
-	}
+	err = map_run(engine, run, layers);
 	for (uint32_t i = 0; i < run->layer_count && err; i++)
 		table_layer_free(layers[i]);
 	free(layers);

@@ -365,6 +365,7 @@ static int open_engine(struct store *store, const struct store_options *options,
 		.table_size_bytes = options->table_size_bytes,
 		.fanin_0 = options->fanin_0,
 		.fanin = options->fanin,
+		.piece_bytes = options->piece_bytes,
 		.no_compaction = options->no_compaction,
 		.retention = retention_hooks_of(store),
 	};

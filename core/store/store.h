@@ -73,6 +73,7 @@ struct store_options {
 	unsigned name_hash_bits;        /* tests: fewer bits make names collide; 0: all */
 	uint64_t table_size_bytes;      /* tests: of a layer that compaction makes, about; 0: as layer_size_bytes */
 	uint32_t fanin_0, fanin;        /* tests: so many runs are merged into one; 0: as compaction_plan.h has it */
+	uint64_t piece_bytes;           /* tests: a merge is done in pieces of about so much; 0: of layer_size_bytes */
 	bool no_compaction;             /* tests: history is left as it is written */
 };
 

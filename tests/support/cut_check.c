@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "batch.h"
+#include "check.h"
 #include "manifest.h"
 
 /* ---- which cut ---- */
@@ -137,27 +138,20 @@ struct cut_subset cut_random(const struct sim_replay *replay, struct prng *prng)
 
 #define MARKS_MAX 4u            /* lives without a change, one after another, in these tests */
 
-static uint64_t newest_of(struct store *store)
+/* History begins where it did, or where a limit that was set lets it begin. */
+static void check_oldest(struct store *store, const struct cut_expect *expect, uint64_t newest)
 {
-	struct lsn oldest_lsn, newest_lsn;
+	uint64_t oldest = load_oldest(store), first = expect->history->first;
 
-	store_window(store, &oldest_lsn, &newest_lsn);
-	return newest_lsn.value;
-}
-
-static void check_lsn(struct store *store, uint64_t lsn, const struct load_state *state)
-{
-	uint64_t digest;
-	int err = load_store_digest(store, lsn_make(lsn), &digest);
-
-	if (err || digest != state->digest)
-		print_error("LSN %" PRIu64 " (state of %" PRIu64 "): %s\n", lsn, state->lsn,
-			    err ? strerror(-err) : "not what it was");
-	require(!err && digest == state->digest);
+	if (oldest != first && (!expect->limit || oldest + expect->limit > expect->reach))
+		print_error("the oldest LSN is %" PRIu64 " of %" PRIu64 "; %" PRIu64 " bytes up to %" PRIu64
+			    " were to be kept at least\n", oldest, first, expect->limit, expect->reach);
+	require(oldest == first || (expect->limit && oldest + expect->limit <= expect->reach));
+	require(oldest >= first && oldest <= newest);
 }
 
 /*
- * What is there is the state at one LSN, and each older one reads as it did; so
+ * What is there is the state at one LSN, and each older one that the window leaves reads as it did; so
  * does an LSN between two. Of the states before @sample_before only a few are looked at.
  * This is the place for whatever else can be said of a store that is open.
  */
@@ -165,7 +159,7 @@ static uint64_t check_history(struct store *store, const struct cut_expect *expe
 			      uint64_t sample_before, struct prng *prng, struct cut_counts *counts)
 {
 	const struct load_history *history = expect->history;
-	uint64_t newest = newest_of(store);
+	uint64_t newest = load_newest(store);
 	const struct load_state *last = load_history_at(history, newest);
 
 	require(last);
@@ -180,17 +174,20 @@ static uint64_t check_history(struct store *store, const struct cut_expect *expe
 		print_error("recovered to %" PRIu64 ", but %" PRIu64 " was durable\n", newest,
 			    expect->floor);
 	require(newest >= expect->floor);
+	check_oldest(store, expect, newest);
 	for (const struct load_state *state = history->states; state <= last; state++) {
 		uint64_t end = state == last ? newest : state[1].lsn - 1;
 
 		if (state->lsn < sample_before && prng_below(prng, 16))
 			continue;
-		check_lsn(store, state->lsn, state);
+		if (load_check_lsn(store, state->lsn, state))
+			counts->lsns++;
+		else
+			counts->refused++;
 		if (prng_below(prng, 8) == 0 && end > state->lsn)
-			check_lsn(store, state->lsn + 1 + prng_below(prng, end - state->lsn), state);
-		counts->lsns++;
+			load_check_lsn(store, state->lsn + 1 + prng_below(prng, end - state->lsn), state);
 	}
-	check_lsn(store, UINT64_MAX, last);
+	load_check_lsn(store, UINT64_MAX, last);
 	return newest;
 }
 
@@ -212,7 +209,7 @@ static void check_unmade(struct sim_disk *disk)
 		require(!load_make(load));
 		require(!load_do(load, LOAD_CREATE));
 	} else {
-		require(newest_of(load->store) > 0);
+		require(load_newest(load->store) > 0);
 	}
 	require(!load_close(load));
 	require(!load_open(load));
@@ -235,32 +232,86 @@ static void check_again(struct sim_state *image, const struct cut_expect *expect
 	sim_disk_free(disk);
 }
 
-/* Cut what was done to an image at @position of its trace. */
-static void cut_again(const struct sim_disk *disk, const struct load *load, uint64_t floor,
-		      uint64_t position, const struct cut_subset *subset, struct prng *prng,
-		      struct cut_counts *counts)
+/* What was done to an image. */
+struct again {
+	const struct sim_disk *disk;
+	const struct load *load;
+	uint64_t floor, limit;          /* of it, as cut_expect's */
+	const struct cut_steps *steps;
+};
+
+/* Cut it at @position of its trace. */
+static void cut_again(const struct again *again, uint64_t position, const struct cut_subset *subset,
+		      struct prng *prng, struct cut_counts *counts)
 {
-	struct cut_expect expect = { &load->history, floor, true };
-	struct sim_replay *replay = sim_replay_new(disk);
+	struct cut_expect expect = { &again->load->history, again->floor, true, again->limit, UINT64_MAX };
+	struct sim_replay *replay = sim_replay_new(again->disk);
 	const struct sim_event *event;
 	struct cut_subset random;
 
 	while (replay->position < position && (event = sim_replay_step(replay)) != NULL)
 		if (event->kind == SIM_EVENT_MARK && event->mark_kind == LOAD_SYNCED)
 			expect.floor = event->mark_value;
+	if (replay->position)
+		cut_steps_count(again->steps, replay->position - 1, counts->recovery_steps);
 	random = cut_random(replay, prng);
-	check_again(cut_make(replay, subset ? subset : &random), &expect, floor, prng, counts);
+	check_again(cut_make(replay, subset ? subset : &random), &expect, again->floor, prng, counts);
 	sim_replay_free(replay);
 	counts->second_cuts++;
 }
 
+/* Finish what merges are under way, and merge all: nothing is lost by it, nor comes back. */
+static void compact_and_compare(struct load *load, const struct cut_expect *before, struct prng *prng,
+				struct cut_counts *counts)
+{
+	struct cut_expect expect = { &load->history, before->floor, true, before->limit, UINT64_MAX };
+	struct store_gc gc;
+
+	if (prng_below(prng, 2))
+		require(!store_collect(load->store, false, &gc));
+	require(!store_compact(load->store));
+	check_history(load->store, &expect, 0, prng, counts);
+	counts->compacted++;
+}
+
+/* The store is closed. */
+static void must_be_clean(struct cut_counts *counts)
+{
+	struct store_check_options options = { .sample_count = 2 };
+	struct store_check_result result;
+	struct report report = { "" };
+	int err = store_check(LOAD_PATH, &options, &report, &result);
+
+	if (err || result.finding_count)
+		print_error("check: %s, %s, %" PRIu64 " findings\n", strerror(-err), report.text,
+			    result.finding_count);
+	require(!err && !result.finding_count);
+	counts->checked++;
+}
+
+/* Go on with the store that @load has open. */
+static void go_on(struct load *load, const struct cut_expect *expect, struct prng *prng,
+		  struct cut_counts *counts)
+{
+	for (unsigned i = 0; i < 3; i++)
+		require(load_do(load, (enum load_op)prng_below(prng, LOAD_TREE_OPS)) >= 0);
+	if (prng_below(prng, 4) == 0)
+		require(!load_do(load, LOAD_SYNC));
+	require(load_do(load, LOAD_CREATE) >= 0);
+	require(load_do(load, LOAD_APPEND) >= 0);
+	if (load_merges_eagerly() && prng_below(prng, 4) == 0)
+		compact_and_compare(load, expect, prng, counts);
+}
+
 uint64_t cut_check(struct sim_state *image, const struct cut_expect *expect, struct prng *prng,
-		   bool all_pairs, struct cut_counts *counts)
+		   enum cut_depth depth, struct cut_counts *counts)
 {
 	static const struct cut_subset extremes[] = { { .kind = CUT_NONE }, { .kind = CUT_ALL } };
 	struct sim_disk *disk = sim_disk_new(image);
+	struct again again = { .disk = disk, .limit = expect->limit };
+	struct cut_steps *steps;
 	struct load *load;
-	uint64_t newest, recovered, done;
+	uint64_t recovered, done, which = depth == CUT_ONE_MORE ? prng_below(prng, 3) : 3;
 
 	sim_disk_use(disk);
 	if (!expect->made) {
@@ -268,36 +319,38 @@ uint64_t cut_check(struct sim_state *image, const struct cut_expect *expect, str
 		sim_disk_free(disk);
 		return 0;
 	}
-	load = load_new(disk, prng_next(prng));
+	again.load = load = load_new(disk, prng_next(prng));
 	require(!load_open(load));
 	recovered = sim_disk_event_count(disk);
-	newest = check_history(load->store, expect, 0, prng, counts);
-	load_adopt(load, expect->history, newest);
-	for (unsigned i = 0; i < 3; i++)
-		require(load_do(load, (enum load_op)prng_below(prng, LOAD_TREE_OPS)) >= 0);
-	if (prng_below(prng, 4) == 0)
-		require(!load_do(load, LOAD_SYNC));
-	require(load_do(load, LOAD_CREATE) >= 0);
-	require(load_do(load, LOAD_APPEND) >= 0);
+	again.floor = check_history(load->store, expect, 0, prng, counts);
+	load_adopt(load, expect->history, again.floor);
+	go_on(load, expect, prng, counts);
 	sim_disk_mark(disk, LOAD_CHANGED, 0);
 	done = sim_disk_event_count(disk);
 	require(!load_close(load));
 	check_closed(disk);
+	if (load_merges_eagerly() && prng_below(prng, 4) == 0)
+		must_be_clean(counts);
+	again.steps = steps = cut_steps_new(disk);
 	/* Closed: what is there is all of it, with nothing kept that was not synced. */
-	cut_again(disk, load, newest, UINT64_MAX, &extremes[0], prng, counts);
-	cut_again(disk, load, newest, prng_below(prng, done + 1), NULL, prng, counts);
+	if (which == 0 || which == 3)
+		cut_again(&again, UINT64_MAX, &extremes[0], prng, counts);
+	if (which == 1 || which == 3)
+		cut_again(&again, prng_below(prng, done + 1), NULL, prng, counts);
 	/* What lay beyond the end may be back, for it was zeroed but not synced. */
-	cut_again(disk, load, newest, done, NULL, prng, counts);
-	for (uint64_t at = 1; all_pairs && at <= recovered; at++) {
+	if (which == 2 || which == 3)
+		cut_again(&again, done, NULL, prng, counts);
+	for (uint64_t at = 1; depth == CUT_ALL_PAIRS && at <= recovered; at++) {
 		for (unsigned i = 0; i < array_size(extremes); i++)
-			cut_again(disk, load, newest, at, &extremes[i], prng, counts);
+			cut_again(&again, at, &extremes[i], prng, counts);
 		for (unsigned i = 0; i < 4; i++)
-			cut_again(disk, load, newest, at, NULL, prng, counts);
+			cut_again(&again, at, NULL, prng, counts);
 		counts->pairs++;
 	}
+	cut_steps_free(steps);
 	load_free(load);
 	sim_disk_free(disk);
-	return newest;
+	return again.floor;
 }
 
 /* ---- a whole trace ---- */
@@ -353,6 +406,7 @@ struct walker {
 	struct cut_counts *counts;
 	struct sim_replay *replay;
 	struct cut_expect expect;
+	struct cut_steps *steps;
 	struct seen seen;
 	uint64_t here[WIDE];            /* hashes of images at this cut, no two equal */
 	uint32_t here_count;
@@ -375,6 +429,7 @@ static void cut_here(struct walker *walker, struct cut_subset subset)
 	struct sim_state *image = cut_make(walker->replay, &subset);
 	uint64_t hash = sim_state_hash(image) | 1;
 	uint32_t every = walker->walk->all_pairs_every;
+	enum cut_depth depth = walker->walk->few ? CUT_ONE_MORE : CUT_SOME_MORE;
 	size_t slot = walker->seen.room ? seen_slot(&walker->seen, hash) : 0;
 
 	cut_place.subset = subset;
@@ -389,9 +444,10 @@ static void cut_here(struct walker *walker, struct cut_subset subset)
 		return;
 	}
 	walker->counts->distinct++;
+	if (every && walker->counts->distinct % every == 0)
+		depth = CUT_ALL_PAIRS;
 	seen_add(&walker->seen, hash,
-		 cut_check(image, &walker->expect, walker->prng,
-			   every && walker->counts->distinct % every == 0, walker->counts));
+		 cut_check(image, &walker->expect, walker->prng, depth, walker->counts));
 }
 
 /* Each write alone, and all but each; of many, some. */
@@ -428,6 +484,8 @@ static void cut_everything_here(struct walker *walker)
 	uint32_t count = walker->replay->pending_count;
 
 	walker->here_count = 0;
+	walker->expect.reach = walker->steps->events[walker->replay->position - 1].reach;
+	cut_steps_count(walker->steps, walker->replay->position - 1, walker->counts->steps);
 	cut_place.position = walker->replay->position;
 	cut_here(walker, (struct cut_subset){ .kind = CUT_NONE });
 	if (count) {
@@ -437,10 +495,11 @@ static void cut_everything_here(struct walker *walker)
 					     walker->prng));
 		cut_here(walker, subset_torn(walker->replay, CUT_TORN_TAIL, count - 1,
 					     walker->prng));
-		for (unsigned i = 0; i < 4; i++)
+		for (unsigned i = 0; i < (walker->walk->few ? 1 : 4); i++)
 			cut_here(walker, cut_random(walker->replay, walker->prng));
 	}
-	cut_until_wide(walker);
+	if (!walker->walk->few)
+		cut_until_wide(walker);
 	walker->counts->cut_points++;
 	walker->counts->replace_points += walker->replacing;
 }
@@ -467,12 +526,16 @@ static void note_mark(struct walker *walker, const struct sim_event *event)
 		walker->expect.made = true;
 	else if (event->mark_kind == LOAD_SYNCED && event->mark_value > walker->expect.floor)
 		walker->expect.floor = event->mark_value;
+	else if (event->mark_kind == LOAD_LIMITED &&
+		 (!walker->expect.limit || event->mark_value < walker->expect.limit))
+		walker->expect.limit = event->mark_value;
 }
 
 void cut_walk(const struct cut_walk *walk, struct prng *prng, struct cut_counts *counts)
 {
 	struct walker walker = { .walk = walk, .prng = prng, .counts = counts,
 				 .replay = sim_replay_new(walk->disk),
+				 .steps = cut_steps_new(walk->disk),
 				 .expect = { .history = walk->history } };
 	const struct sim_event *event;
 
@@ -485,6 +548,7 @@ void cut_walk(const struct cut_walk *walk, struct prng *prng, struct cut_counts 
 		cut_everything_here(&walker);
 	}
 	sim_replay_free(walker.replay);
+	cut_steps_free(walker.steps);
 	free(walker.seen.hashes);
 	free(walker.seen.newest);
 }

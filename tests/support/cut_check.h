@@ -4,11 +4,13 @@
  * What is there must be the state at one LSN of the history, not below the floor (what
  * a sync returned); every older LSN must read as it did; then the store must go on:
  * more is written, it is closed or cut again at a random point (of recovery, too), and
- * what is there then must be the same history with a prefix of what was added.
+ * what is there then must be the same history with a prefix of what was added. Of what merges
+ * eagerly some are compacted as a whole besides, and some are checked (store/check.h).
  */
 #ifndef VARVE_TESTS_CUT_CHECK_H
 #define VARVE_TESTS_CUT_CHECK_H
 
+#include "cut_steps.h"
 #include "power_load.h"
 
 /* What a cut keeps of the writes that were not synced. */
@@ -47,6 +49,9 @@ struct cut_expect {
 	const struct load_history *history;
 	uint64_t floor;                 /* the LSN that was durable */
 	bool made;                      /* mkfs had returned: there must be a store */
+	/* How tight a limit was set on the bytes of history, at most; 0: none was. What can't be read then
+	 * is so far below @reach, above which no LSN had been given out (UINT64_MAX: not known). */
+	uint64_t limit, reach;
 };
 
 struct cut_counts {
@@ -58,17 +63,28 @@ struct cut_counts {
 	uint64_t replace_points;        /* those at which a new manifest was under way */
 	uint64_t images, distinct;      /* built, and opened: equal images once */
 	uint64_t lsns;                  /* older LSNs that were compared */
+	uint64_t refused;               /* older LSNs that lay below the window, and were refused */
 	uint64_t second_cuts;           /* cuts of what was done to an image */
 	uint64_t pairs;                 /* of them: cuts within its recovery */
+	uint64_t compacted;             /* images that were compacted to the end, and compared again */
+	uint64_t checked;               /* images that a check found nothing in */
+	uint64_t steps[STEPS];          /* positions, by what the event there was */
+	uint64_t recovery_steps[STEPS]; /* the same of second cuts, within recovery and what followed */
+};
+
+/* How often what is done to an image is cut. */
+enum cut_depth {
+	CUT_ONE_MORE,                   /* once: at a random point, or at the end */
+	CUT_SOME_MORE,                  /* at each of those */
+	CUT_ALL_PAIRS,                  /* and recovery at each of its writes and syncs */
 };
 
 /*
- * Check one image, which is taken over. @all_pairs: cut the recovery at each of its
- * writes and syncs, not at one random point. Fails the test; returns the LSN it
- * recovered to, 0 if there was rightly no store.
+ * Check one image, which is taken over. Fails the test; returns the LSN it recovered to, 0 if there
+ * was rightly no store.
  */
 uint64_t cut_check(struct sim_state *image, const struct cut_expect *expect, struct prng *prng,
-		   bool all_pairs, struct cut_counts *counts);
+		   enum cut_depth depth, struct cut_counts *counts);
 
 /*
  * Cut a whole trace at each of its positions from @from on (an index of events), with
@@ -79,6 +95,7 @@ struct cut_walk {
 	const struct load_history *history;
 	uint64_t from;
 	uint32_t subsets_max;
+	bool few;                       /* no more at a cut than those, even where they are equal, and one second cut */
 	uint32_t all_pairs_every;       /* of so many images, one is cut within its recovery everywhere; 0: none */
 };
 void cut_walk(const struct cut_walk *walk, struct prng *prng, struct cut_counts *counts);

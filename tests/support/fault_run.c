@@ -17,6 +17,15 @@ static const enum load_op script[] = {
 	LOAD_MKDIR, LOAD_RMDIR, LOAD_FREEZE, LOAD_SYNC,
 };
 
+/* The same where merges are eager (power_load.h): merges, also some under way while the store is opened
+ * again, and history that is dropped. */
+static const enum load_op merging_script[] = {
+	LOAD_CREATE, LOAD_BATCH, LOAD_CREATE, LOAD_APPEND, LOAD_SYNC, LOAD_FREEZE, LOAD_OVERWRITE,
+	LOAD_UNLINK, LOAD_CREATE, LOAD_FREEZE, LOAD_BATCH, LOAD_COMPACT, LOAD_PIN, LOAD_APPEND,
+	LOAD_WINDOW, LOAD_FREEZE, LOAD_CUT, LOAD_COLLECT, LOAD_OVERWRITE, LOAD_FREEZE, LOAD_REOPEN,
+	LOAD_APPEND, LOAD_COMPACT, LOAD_COLLECT, LOAD_SYNC,
+};
+
 struct run {
 	const struct fault_source *source;
 	struct sim_disk *disk;
@@ -53,8 +62,8 @@ static void do_one(struct run *run, enum load_op op)
 	if (err) {
 		run->counts->ops_failed++;
 	} else {
-		/* Nobody is told success after a failed sync. Reopening ends that. */
-		require(!run->sync_failed || op == LOAD_REOPEN);
+		/* Nobody is told success of a change after a failed sync. Reopening ends that. */
+		require(!run->sync_failed || op == LOAD_REOPEN || op == LOAD_PIN);
 		run->counts->ops_done++;
 	}
 	if (run->sync_failed)
@@ -133,7 +142,7 @@ static void check_files(void)
 static void check_after(struct run *run, struct prng *prng)
 {
 	struct load *load = run->load;
-	struct cut_expect expect = { &load->history, load->synced, true };
+	struct cut_expect expect = { &load->history, load->synced, true, load->limit, UINT64_MAX };
 	struct sim_replay *replay = sim_replay_new(run->disk);
 	struct cut_subset kept[] = { { .kind = CUT_NONE }, { .kind = CUT_NONE } };
 
@@ -142,18 +151,16 @@ static void check_after(struct run *run, struct prng *prng)
 		;
 	kept[1] = cut_random(replay, prng);
 	for (unsigned i = 0; i < array_size(kept); i++)
-		cut_check(cut_make(replay, &kept[i]), &expect, prng, false, &run->counts->cuts);
+		cut_check(cut_make(replay, &kept[i]), &expect, prng, CUT_SOME_MORE, &run->counts->cuts);
 	sim_replay_free(replay);
 	sim_disk_use(run->disk);
 	require(!load_open(load));
 	check_head(load);
-	for (size_t i = 0; i < load->history.count; i++) {
-		uint64_t digest;
-
-		require(!load_store_digest(load->store, lsn_make(load->history.states[i].lsn),
-					   &digest));
-		require(digest == load->history.states[i].digest);
-	}
+	/* What a fault kept from being merged goes on. */
+	if (load_merges_eagerly() && prng_below(prng, 2))
+		require(!load_do(load, LOAD_COMPACT));
+	for (size_t i = 0; i < load->history.count; i++)
+		load_check_lsn(load->store, load->history.states[i].lsn, &load->history.states[i]);
 	require(load_do(load, LOAD_APPEND) >= 0 && load_do(load, LOAD_CREATE) >= 0);
 	require(!load_do(load, LOAD_SYNC));
 	require(!load_do(load, LOAD_FREEZE));
@@ -162,23 +169,47 @@ static void check_after(struct run *run, struct prng *prng)
 	check_files();
 }
 
+static void do_all(struct run *run, const enum load_op *ops, size_t count)
+{
+	for (size_t i = 0; i < count && run->load->store; i++)
+		do_one(run, ops[i]);
+}
+
+static bool is_writable(struct store *store)
+{
+	struct store_usage usage;
+
+	store_usage_get(store, &usage);
+	return !usage.read_only;
+}
+
 uint64_t fault_run(const struct fault_source *source, const char *what, uint64_t number,
 		   struct prng *prng, struct fault_counts *counts)
 {
 	struct run run = { .source = source, .disk = sim_disk_new(NULL), .counts = counts };
 	uint64_t before = counts->faults;
+	bool whole;
 
 	cut_place = (struct cut_place){ .what = what, .seed = number };
-	alarm(60);
+	/* Nobody waits for ever. */
+	alarm(120);
 	run.load = load_new(run.disk, 5);
 	source->arm(source->context, run.disk);
 	if (!make(&run)) {
-		for (unsigned i = 0; i < array_size(script) && run.load->store; i++)
-			do_one(&run, script[i]);
+		if (load_merges_eagerly())
+			do_all(&run, merging_script, array_size(merging_script));
+		else
+			do_all(&run, script, array_size(script));
+		whole = run.load->store && is_writable(run.load->store);
 		if (run.load->store)
 			(void)load_close(run.load);
 		counts->faults += source->disarm(source->context, run.disk);
 		check_closed(run.disk);
+		/* What failed has taken its files away. */
+		if (whole && source->removes) {
+			check_files();
+			counts->tidy++;
+		}
 		check_after(&run, prng);
 	}
 	load_free(run.load);

@@ -14,12 +14,14 @@ struct fault_source {
 	void (*arm)(void *context, struct sim_disk *disk);
 	uint64_t (*disarm)(void *context, struct sim_disk *disk);       /* how many faults were met */
 	void *context;
+	bool removes;                   /* taking a file away is nothing that fails so */
 };
 
 struct fault_counts {
 	uint64_t runs, faults;
 	uint64_t ops_failed, ops_done;
 	uint64_t syncs_refused;         /* a sync or a change refused after a failed sync */
+	uint64_t tidy;                  /* runs after which there was no file that the manifest does not name */
 	struct cut_counts cuts;
 };
 

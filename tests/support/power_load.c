@@ -1,13 +1,29 @@
 #include "power_load.h"
 
+#include "load_store.h"
 #include "load_tree.h"
+
+#define EAGER_PIECE_BYTES 16384u
 
 const char *const load_op_names[LOAD_OPS] = {
 	"append", "overwrite", "batch", "create", "mkdir", "symlink", "link", "rename", "exchange",
 	"unlink", "rmdir", "truncate", "truncate to 0", "grow", "chmod", "sync", "freeze", "reopen",
+	"compact", "collect", "window", "pin",
 };
 
 char load_said[sizeof(((struct report *)0)->text)];
+
+static bool eager;
+
+void load_merge_eagerly(bool eagerly)
+{
+	eager = eagerly;
+}
+
+bool load_merges_eagerly(void)
+{
+	return eager;
+}
 
 struct store_options load_options(void)
 {
@@ -15,6 +31,9 @@ struct store_options load_options(void)
 		.holder = "a test",
 		.layer_size_bytes = 4 * MIB,
 		.cache_size_bytes = 1 * MIB,
+		.fanin_0 = eager ? 2 : 0,
+		.fanin = eager ? 2 : 0,
+		.piece_bytes = eager ? EAGER_PIECE_BYTES : 0,
 	};
 }
 
@@ -62,20 +81,14 @@ void load_free(struct load *load)
 {
 	if (!load)
 		return;
+	if (load->store)
+		load_drop_pins(load);
 	store_close(load->store);
 	for (size_t i = 0; i < load->history.count; i++)
 		load_tree_free(load->history.states[i].tree);
 	free(load->history.states);
 	load_tree_free(load->tree);
 	free(load);
-}
-
-static uint64_t newest_of(struct store *store)
-{
-	struct lsn oldest_lsn, newest_lsn;
-
-	store_window(store, &oldest_lsn, &newest_lsn);
-	return newest_lsn.value;
 }
 
 /* The store must agree with the plain tree on everything but times, which it is asked for. */
@@ -119,7 +132,7 @@ void load_note(struct load *load, uint64_t lsn)
 static void note_change(struct load *load)
 {
 	struct load_history *history = &load->history;
-	uint64_t lsn = newest_of(load->store);
+	uint64_t lsn = load_newest(load->store);
 
 	refresh_all(load, LSN_HEAD);
 	if (history->count && history->states[history->count - 1].lsn == lsn)
@@ -130,7 +143,7 @@ static void note_change(struct load *load)
 	sim_disk_mark(load->disk, LOAD_CHANGED, lsn);
 }
 
-static void note_synced(struct load *load, uint64_t lsn)
+void load_note_synced(struct load *load, uint64_t lsn)
 {
 	load->synced = lsn;
 	sim_disk_mark(load->disk, LOAD_SYNCED, lsn);
@@ -150,8 +163,9 @@ int load_make(struct load *load)
 	if (!err) {
 		load->tree->root.ino = TREE_ROOT_INO;
 		load->tree->root.mode = S_IFDIR | 0750;
+		load->history.first = load_oldest(load->store);
 		note_change(load);
-		note_synced(load, newest_of(load->store));
+		load_note_synced(load, load_newest(load->store));
 	}
 	return err;
 }
@@ -171,13 +185,15 @@ int load_open(struct load *load)
 int load_close(struct load *load)
 {
 	struct store *store = load->store;
-	uint64_t lsn = newest_of(store);
+	uint64_t lsn = load_newest(store);
 	int err;
 
+	load_check_pins(load);
+	load_drop_pins(load);
 	load->store = NULL;
 	err = store_close(store);
 	if (!err)
-		note_synced(load, lsn);
+		load_note_synced(load, lsn);
 	return err;
 }
 
@@ -187,6 +203,7 @@ void load_adopt(struct load *load, const struct load_history *from, uint64_t lsn
 
 	for (size_t i = 0; i < from->count && from->states[i].lsn <= lsn; i++)
 		history_add(&load->history, from->states[i].lsn, from->states[i].tree);
+	load->history.first = from->first;
 	load_tree_free(load->tree);
 	load->tree = load_tree_copy(now->tree);
 	load->synced = lsn;
@@ -433,25 +450,6 @@ static int do_setattr(struct load *load, enum load_op op)
 	return err;
 }
 
-static int do_to_store(struct load *load, enum load_op op)
-{
-	struct lsn lsn;
-	int err;
-
-	if (op == LOAD_FREEZE)
-		return store_freeze(load->store);
-	if (op == LOAD_SYNC) {
-		err = store_sync(load->store, &lsn);
-		if (!err) {
-			require(lsn.value >= newest_of(load->store));
-			note_synced(load, lsn.value);
-		}
-		return err;
-	}
-	err = load_close(load);
-	return err ? err : load_open(load);
-}
-
 static int do_to_tree(struct load *load, enum load_op op)
 {
 	switch (op) {
@@ -481,7 +479,7 @@ int load_do(struct load *load, enum load_op op)
 	int err;
 
 	if (op >= LOAD_TREE_OPS)
-		return do_to_store(load, op);
+		return load_do_to_store(load, op);
 	err = do_to_tree(load, op);
 	if (!err)
 		note_change(load);
@@ -501,7 +499,10 @@ enum load_op load_choose(struct load *load)
 	uint64_t draw = prng_below(&load->prng, 64);
 	unsigned op = 0;
 
-	while (op + 1 < LOAD_OPS && draw >= shares[op])
+	if (prng_below(&load->prng, eager ? 6 : 24) == 0)
+		return (enum load_op)(LOAD_COMPACT + prng_below(&load->prng, LOAD_OPS - LOAD_COMPACT));
+
+	while (op < LOAD_REOPEN && draw >= shares[op])
 		draw -= shares[op++];
 	return (enum load_op)op;
 }

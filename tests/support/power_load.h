@@ -21,6 +21,7 @@ enum load_mark {
 	LOAD_MADE = 1,          /* mkfs returned */
 	LOAD_CHANGED,           /* a change returned: its LSN */
 	LOAD_SYNCED,            /* a sync, or a close, returned: the LSN that is durable */
+	LOAD_LIMITED,           /* history is about to be limited: to so many bytes */
 };
 
 enum load_op {
@@ -28,7 +29,8 @@ enum load_op {
 	LOAD_RENAME, LOAD_EXCHANGE, LOAD_UNLINK, LOAD_RMDIR, LOAD_CUT, LOAD_CUT_ALL, LOAD_GROW,
 	LOAD_CHMOD, LOAD_TREE_OPS,
 	/* of the store */
-	LOAD_SYNC = LOAD_TREE_OPS, LOAD_FREEZE, LOAD_REOPEN, LOAD_OPS,
+	LOAD_SYNC = LOAD_TREE_OPS, LOAD_FREEZE, LOAD_REOPEN, LOAD_COMPACT, LOAD_COLLECT, LOAD_WINDOW,
+	LOAD_PIN, LOAD_OPS,
 };
 extern const char *const load_op_names[LOAD_OPS];
 
@@ -38,6 +40,7 @@ extern const char *const load_op_names[LOAD_OPS];
 #define LOAD_NODES (LOAD_DIRS * LOAD_NAMES)
 #define LOAD_CONTENT_MAX 60000u
 #define LOAD_CONTENT_MAX_BULKY (3u << 20)
+#define LOAD_PINS 2u
 
 /* Never changed once made. */
 struct load_content {
@@ -70,6 +73,7 @@ struct load_state {
 struct load_history {
 	struct load_state *states;      /* ascending; the first is what mkfs made */
 	size_t count, room;
+	uint64_t first;                 /* the oldest LSN that could ever be read */
 };
 
 struct load {
@@ -80,6 +84,9 @@ struct load {
 	struct prng prng;
 	bool bulky;                     /* batches of nearly 1 MiB: five fill a layer */
 	uint64_t synced;                /* the highest LSN that a sync returned */
+	uint64_t pins[LOAD_PINS];       /* LSNs held, until the store is closed */
+	unsigned pin_count;
+	uint64_t limit;                 /* on the bytes of history, the tightest that was set; 0: none */
 };
 
 /* A load on @disk, which it uses (sim_disk_use) and does not own. Nothing is made yet. */
@@ -115,6 +122,20 @@ int load_store_digest(struct store *store, struct lsn at, uint64_t *digest_out);
 
 /* The newest at or below @lsn; NULL: none. */
 const struct load_state *load_history_at(const struct load_history *history, uint64_t lsn);
+
+uint64_t load_oldest(struct store *store);
+uint64_t load_newest(struct store *store);
+
+/*
+ * The tree at @lsn (UINT64_MAX: the head) is that of @state; else the test fails. False: it can't be read, for
+ * it lies below the window.
+ */
+bool load_check_lsn(struct store *store, uint64_t lsn, const struct load_state *state);
+
+/* From now on, in the whole process: stores are opened so that any two runs are merged, in pieces of a few
+ * pages each; or as usual, with runs too large for these tests to see a merge that nobody wished for. */
+void load_merge_eagerly(bool eagerly);
+bool load_merges_eagerly(void);
 
 struct store_options load_options(void);
 
