@@ -31,16 +31,17 @@ int engine_check(int dir_fd, bool forget, const struct check_hooks *hooks,
 		 struct engine_check_result *result_out);
 
 /*
- * The files of an engine in use. Writers and readers go on: what is looked at is what was
- * there when the check began, and that does not change any more. 0 or -errno, as above.
+ * The files of an engine in use. Writers, readers and compaction go on: what is looked at is what was
+ * there when the check began; that does not change any more, and its files stay until the check ends. 0 or -errno, as above.
  */
 int engine_check_running(struct engine *engine, const struct check_hooks *hooks,
 			 struct engine_check_result *result_out);
 
 /*
  * The manifest as the layer files have it, in the order of their ids: those whose ends are
- * whole, or known from the layer behind, are sealed, the others open. What @damaged (may be NULL) still says is taken over.
- * 0 and @manifest_out, to be closed; -EUCLEAN: no file tells whose store it is; -errno.
+ * whole, or known from the layer behind, are sealed, the others open; tables make the runs that their footers say. What @damaged (may be NULL) still says is taken over.
+ * 0 and @manifest_out, to be closed; -EUCLEAN: no file tells whose store it is, or the
+ * tables make no runs; -errno.
  */
 int engine_survey(int dir_fd, const struct manifest *damaged, struct manifest *manifest_out);
 

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,40 +11,8 @@
 #include "engine_internal.h"
 #include "io.h"
 #include "layer_check.h"
+#include "repair_internal.h"
 #include "table_format.h"
-#include "table_rebuild.h"
-
-#define COPY_BYTES (1u << 20)
-#define ASIDE_NEW_NAME "aside.new"
-#define ASIDE_MAX 1000u
-#define NAME_BYTES_MAX 64u
-
-struct repair {
-	const struct repair_hooks *hooks;
-	int dir_fd, layers_fd, damaged_fd;
-	struct manifest manifest;
-	bool manifest_changed;
-	struct lsn end;                 /* where the history leads to so far */
-	uint64_t chain;
-	struct lsn durable;
-	bool broken;                    /* what there is makes no history: it stays as it is */
-	uint64_t *replaced;             /* layers whose files go once the manifest doesn't need them; owned */
-	uint32_t replaced_count;
-};
-
-static void done(struct repair *repair, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
-
-static void done(struct repair *repair, const char *format, ...)
-{
-	char text[300];
-	va_list arguments;
-
-	va_start(arguments, format);
-	vsnprintf(text, sizeof(text), format, arguments);
-	va_end(arguments);
-	repair->hooks->done(repair->hooks->context, text);
-}
 
 int engine_repair_prepare(int dir_fd)
 {
@@ -54,141 +21,7 @@ int engine_repair_prepare(int dir_fd)
 	return err ? err : io_sync_dir(dir_fd);
 }
 
-/* ---- setting aside ---- */
-
-/* What can't be read becomes zeros in the copy. */
-static int copy_bytes(int from_fd, int to_fd)
-{
-	uint8_t *buffer = malloc(COPY_BYTES);
-	uint64_t size;
-	int err = buffer ? io_size(from_fd, &size) : -ENOMEM;
-
-	for (uint64_t at = 0; !err && at < size; at += COPY_BYTES) {
-		size_t here = size - at < COPY_BYTES ? (size_t)(size - at) : COPY_BYTES;
-
-		if (io_read(from_fd, buffer, here, at))
-			memset(buffer, 0, here);
-		err = io_write(to_fd, buffer, here, at);
-	}
-	free(buffer);
-	return err;
-}
-
-/* A name in STORE/damaged that nothing has yet. */
-static int free_name(const struct repair *repair, const char *name, char out[NAME_BYTES_MAX])
-{
-	for (unsigned i = 1; i <= ASIDE_MAX; i++) {
-		int fd, err;
-
-		snprintf(out, NAME_BYTES_MAX, "%s.%u", name, i);
-		err = io_open(repair->damaged_fd, out, O_RDONLY, 0, &fd);
-		io_close(fd);
-		if (err == -ENOENT)
-			return 0;
-		if (err)
-			return err;
-	}
-	return -EMFILE;
-}
-
-/* Copy file @name of @dir_fd to STORE/damaged, durable. */
-static int set_aside(struct repair *repair, int dir_fd, const char *name)
-{
-	char aside[NAME_BYTES_MAX];
-	int from = -1, to = -1;
-	int err = io_open(dir_fd, name, O_RDONLY, 0, &from);
-
-	if (err == -ENOENT)
-		return 0;
-	if (!err)
-		err = free_name(repair, name, aside);
-	if (!err)
-		err = io_open(repair->damaged_fd, ASIDE_NEW_NAME, O_RDWR | O_CREAT | O_TRUNC, 0600, &to);
-	if (!err)
-		err = copy_bytes(from, to);
-	if (!err)
-		err = io_sync(to);              /* the bytes before the name */
-	io_close(from);
-	io_close(to);
-	if (!err)
-		err = io_publish(repair->damaged_fd, ASIDE_NEW_NAME, aside);
-	if (!err)
-		done(repair, "'%s' was copied to '" DAMAGED_NAME "/%s'", name, aside);
-	return err;
-}
-
-/* The file of @layer_id was set aside and goes once the manifest is written. */
-static int will_go(struct repair *repair, uint64_t layer_id)
-{
-	uint64_t *ids = realloc(repair->replaced, (repair->replaced_count + (size_t)1) * sizeof(*ids));
-
-	if (!ids)
-		return -ENOMEM;
-	repair->replaced = ids;
-	ids[repair->replaced_count++] = layer_id;
-	return 0;
-}
-
-/* What is left of a layer that is lost is kept for people. */
-static int lose_file(struct repair *repair, uint64_t layer_id)
-{
-	char name[LAYER_NAME_BYTES];
-	int err;
-
-	layer_name(layer_id, name);
-	err = set_aside(repair, repair->layers_fd, name);
-	return err ? err : will_go(repair, layer_id);
-}
-
-static void remove_replaced(struct repair *repair)
-{
-	char name[LAYER_NAME_BYTES];
-
-	for (uint32_t i = 0; i < repair->replaced_count; i++) {
-		layer_name(repair->replaced[i], name);
-		(void)io_unlink(repair->layers_fd, name);
-	}
-}
-
-/* ---- sealed layers ---- */
-
-/* The chain of the log at @start: that of the run that ends there. False: it is not known. */
-static bool chain_at(const struct repair *repair, struct lsn start, uint64_t *chain_out)
-{
-	const struct manifest *manifest = &repair->manifest;
-
-	*chain_out = manifest->store.seed;
-	if (!start.value)
-		return true;
-	for (uint32_t i = 0; i < manifest->run_count; i++)
-		if (manifest->runs[i].end.value == start.value) {
-			*chain_out = manifest->runs[i].chain_end;
-			return true;
-		}
-	return false;
-}
-
-static void ignore_finding(void *context, const struct finding *finding)
-{
-	(void)context;
-	(void)finding;
-}
-
-static const struct check_hooks quiet = { .found = ignore_finding };
-
-static int check_sealed(struct repair *repair, const struct manifest_run *entry,
-			struct layer_check_result *found_out)
-{
-	struct layer_check_target target = {
-		.dir_fd = repair->layers_fd, .store = &repair->manifest.store,
-		.layer_id = entry->run_id, .sealed = true, .start = entry->start,
-		.end = entry->end, .chain_end = entry->chain_end, .file_bytes = entry->file_bytes,
-	};
-
-	target.chain_known = chain_at(repair, entry->start, &target.chain_start);
-
-	return layer_check(&target, &quiet, found_out);
-}
+/* ---- the end of the history ---- */
 
 static int check_open(struct repair *repair, uint64_t layer_id, struct layer_check_result *found_out)
 {
@@ -198,204 +31,8 @@ static int check_open(struct repair *repair, uint64_t layer_id, struct layer_che
 		.durable = repair->durable,
 	};
 
-	return layer_check(&target, &quiet, found_out);
+	return layer_check(&target, &repair_quiet, found_out);
 }
-
-static int rebuild(struct repair *repair, struct manifest_run *entry)
-{
-	struct layer_footer footer = { .start = entry->start, .end = entry->end,
-				       .chain_end = entry->chain_end };
-	char name[LAYER_NAME_BYTES], new_name[LAYER_NAME_BYTES + 4];
-	uint64_t file_bytes;
-	int err;
-
-	if (!chain_at(repair, entry->start, &footer.chain_start))
-		return 1;
-	layer_name(entry->run_id, name);
-	snprintf(new_name, sizeof(new_name), "%s.new", name);
-	err = open_layer_rebuild(repair->layers_fd, entry->run_id, &repair->manifest.store, &footer,
-				 new_name, &file_bytes);
-	if (err == -EIO || err == -EUCLEAN)
-		return 1;
-	if (!err)
-		err = set_aside(repair, repair->layers_fd, name);
-	if (!err && file_bytes != entry->file_bytes) {
-		entry->file_bytes = file_bytes;
-		repair->manifest_changed = true;
-	}
-	if (!err)
-		err = io_publish(repair->layers_fd, new_name, name);
-	else
-		io_unlink(repair->layers_fd, new_name);
-	if (!err)
-		done(repair, "the index of 'layers/%s' was made anew from its log", name);
-	return err;
-}
-
-/* Nothing leads to what the layer holds: from now on that is known, and nobody looks behind it. */
-static int lose_sealed(struct repair *repair, struct manifest_run *entry)
-{
-	int err = lose_file(repair, entry->run_id);
-
-	if (err || entry->lost)
-		return err;
-	entry->lost = repair->manifest_changed = true;
-	done(repair, "the history from LSN %" PRIu64 " to %" PRIu64 " is lost; what needs it is refused, "
-	     "the rest reads as before", entry->start.value + 1, entry->end.value);
-	return 0;
-}
-
-/* One that was lost may be there again, from a backup. */
-static void find_again(struct repair *repair, bool *lost, uint64_t layer_id)
-{
-	if (!*lost)
-		return;
-	*lost = false;
-	repair->manifest_changed = true;
-	done(repair, "layer %" PRIu64 ", which was lost, is there again", layer_id);
-}
-
-static int repair_sealed(struct repair *repair, struct manifest_run *entry)
-{
-	struct layer_check_result found;
-	bool bad;
-	int err;
-
-	if (entry->end.value < entry->start.value || entry->end.value - entry->start.value > LAYER_SIZE_MAX) {
-		repair->broken = true;
-		return 0;
-	}
-	err = check_sealed(repair, entry, &found);
-	bad = found.header_bad || found.index_bad;
-	if (!err && found.missing && entry->lost)
-		return 0;
-	if (!err && bad && !found.log_lost && !found.missing)
-		err = rebuild(repair, entry);
-	else if (!err && (found.missing || bad))
-		err = 1;
-	if (!err)
-		find_again(repair, &entry->lost, entry->run_id);
-	return err == 1 ? lose_sealed(repair, entry) : err;
-}
-
-/* ---- tables ---- */
-
-static int lose_table(struct repair *repair, struct table_summary *table)
-{
-	int err = lose_file(repair, table->layer_id);
-
-	if (err || table->lost)
-		return err;
-	table->lost = repair->manifest_changed = true;
-	done(repair, "layer %" PRIu64 ", with what was written of inodes %" PRIu64 " to %" PRIu64
-	     " from LSN %" PRIu64 " to %" PRIu64 ", is lost; what needs it is refused, the rest reads as before",
-	     table->layer_id, table->first_key.ino, table->last_key.ino, table->start.value + 1,
-	     table->end.value);
-	return 0;
-}
-
-/* Make a new layer of its data. 1: they are damaged too. */
-static int rebuild_table(struct repair *repair, struct table_summary *table)
-{
-	struct manifest *manifest = &repair->manifest;
-	struct table_summary made;
-	char name[LAYER_NAME_BYTES];
-	int err = table_rebuild(repair->layers_fd, table, &manifest->store, manifest->id_next,
-				manifest->compression, &made);
-
-	if (err == -EBADMSG || err == -EUCLEAN || err == -EIO)
-		return 1;
-	if (!err)
-		err = io_sync_dir(repair->layers_fd);
-	if (!err)
-		err = lose_file(repair, table->layer_id);
-	if (err)
-		return err;
-	layer_name(table->layer_id, name);
-	done(repair, "the index of 'layers/%s' was made anew from its data, as layer %" PRIu64, name,
-	     made.layer_id);
-	manifest->id_next++;
-	*table = made;
-	repair->manifest_changed = true;
-	return 0;
-}
-
-/* Readers go by the footer: the header is for those who look at the file alone. */
-static int mend_table_header(struct repair *repair, const struct table_summary *table)
-{
-	const struct table_header header = { table->layer_id, table->start, table->end };
-	uint8_t bytes[TABLE_HEADER_BYTES];
-	char name[LAYER_NAME_BYTES];
-	int fd = -1, err;
-
-	layer_name(table->layer_id, name);
-	err = set_aside(repair, repair->layers_fd, name);
-	if (!err)
-		err = io_open(repair->layers_fd, name, O_RDWR, 0, &fd);
-	table_header_encode(&header, &repair->manifest.store, bytes);
-	if (!err)
-		err = io_write(fd, bytes, sizeof(bytes), 0);
-	if (!err)
-		err = io_sync(fd);
-	io_close(fd);
-	if (!err)
-		done(repair, "the header of 'layers/%s' was made anew", name);
-	return err;
-}
-
-/* What is damaged in data blocks alone is refused where it is met, and so is what a damaged block of the index
- * leads to if the data can't all be read either. */
-static int repair_table(struct repair *repair, const struct manifest_run *run,
-			struct table_summary *table)
-{
-	struct layer_check_target target = { .dir_fd = repair->layers_fd,
-					     .store = &repair->manifest.store, .from = run->from,
-					     .table = table };
-	struct layer_check_result found;
-	int err = layer_check(&target, &quiet, &found);
-
-	if (err || (found.missing && table->lost))
-		return err;
-	if (found.missing)
-		return lose_table(repair, table);
-	if (found.index_bad)
-		err = rebuild_table(repair, table);
-	else if (found.header_bad)
-		err = mend_table_header(repair, table);
-	if (err == 1 && found.footer_bad)
-		return lose_table(repair, table);
-	if (err >= 0)
-		find_again(repair, &table->lost, table->layer_id);
-	return err < 0 ? err : 0;
-}
-
-static int repair_tables(struct repair *repair, struct manifest_run *run)
-{
-	int err = 0;
-
-	for (uint32_t i = 0; i < run->layer_count && !err; i++)
-		err = repair_table(repair, run, &run->layers[run->layer_first + i]);
-	return err;
-}
-
-/* A run, and where the history leads behind it. */
-static int repair_run(struct repair *repair, struct manifest_run *run)
-{
-	int err;
-
-	if (run->start.value > repair->end.value) {
-		repair->broken = true;
-		return 0;
-	}
-	err = run->level ? repair_tables(repair, run) : repair_sealed(repair, run);
-	if (run->end.value > repair->end.value) {
-		repair->end = repair->durable = run->end;
-		repair->chain = run->chain_end;
-	}
-	return err;
-}
-
-/* ---- the end of the history ---- */
 
 struct open_layers {
 	uint32_t first_short;           /* of the open ones: where the history ends; open_count: nowhere */
@@ -462,7 +99,7 @@ static int end_history(struct repair *repair, const struct open_layers *open)
 
 	for (uint32_t i = at; i < repair->manifest.open_count && !err; i++) {
 		layer_name(repair->manifest.open_ids[i], name);
-		err = set_aside(repair, repair->layers_fd, name);
+		err = repair_set_aside(repair, repair->layers_fd, name);
 	}
 	if (!err && at < repair->manifest.open_count)
 		err = clear_behind(repair, repair->manifest.open_ids[at], open->tail_bytes);
@@ -471,7 +108,7 @@ static int end_history(struct repair *repair, const struct open_layers *open)
 		err = clear_behind(repair, repair->manifest.open_ids[i], 0);
 	if (err)
 		return err;
-	done(repair, "the history ends at LSN %" PRIu64 " now; %" PRIu64 " bytes behind it are lost "
+	repair_done(repair, "the history ends at LSN %" PRIu64 " now; %" PRIu64 " bytes behind it are lost "
 	     "but for what was set aside", open->end.value,
 	     repair->durable.value - open->end.value);
 	repair->manifest.durable = open->end;
@@ -517,7 +154,7 @@ static int mend_header(struct repair *repair, uint64_t layer_id)
 	if (!err)
 		err = first_batch_follows(repair, fd);
 	if (!err)
-		err = set_aside(repair, repair->layers_fd, name);
+		err = repair_set_aside(repair, repair->layers_fd, name);
 	if (!err) {
 		layer_header_encode(&header, &repair->manifest.store, bytes);
 		err = io_write(fd, bytes, sizeof(bytes), 0);
@@ -526,7 +163,7 @@ static int mend_header(struct repair *repair, uint64_t layer_id)
 		err = io_sync(fd);
 	io_close(fd);
 	if (!err)
-		done(repair, "the header of 'layers/%s' was made anew", name);
+		repair_done(repair, "the header of 'layers/%s' was made anew", name);
 	return err;
 }
 
@@ -545,7 +182,7 @@ static int mend_size(struct repair *repair, uint64_t layer_id)
 	whole = (size + LAYER_BLOCK_BYTES - 1) / LAYER_BLOCK_BYTES * LAYER_BLOCK_BYTES;
 	if (err == -ENOENT || (!err && size < LAYER_HEADER_BYTES + BATCH_HEADER_BYTES)) {
 		io_close(fd);
-		done(repair, "'layers/%s', which is missing or holds nothing, is no longer named", name);
+		repair_done(repair, "'layers/%s', which is missing or holds nothing, is no longer named", name);
 		manifest_leave_out(&repair->manifest, layer_id);
 		repair->manifest_changed = true;
 		return 1;
@@ -556,7 +193,7 @@ static int mend_size(struct repair *repair, uint64_t layer_id)
 		if (!err)
 			err = io_sync(fd);
 		if (!err)
-			done(repair, "'layers/%s' was made whole blocks again", name);
+			repair_done(repair, "'layers/%s' was made whole blocks again", name);
 	}
 	io_close(fd);
 	return err;
@@ -708,7 +345,7 @@ static int repair_unnamed(struct repair *repair)
 		manifest_close(&survey);
 		return 0;
 	}
-	done(repair, "layers that the manifest did not name were named again");
+	repair_done(repair, "layers that the manifest did not name were named again");
 	manifest_close(&repair->manifest);
 	repair->manifest = survey;
 	repair->manifest_changed = true;
@@ -731,7 +368,7 @@ static int learn_manifest(struct repair *repair)
 	if (salvaged)
 		manifest_close(&damaged);
 	if (!err)
-		done(repair, "the manifest was made anew from %" PRIu64 " layer files",
+		repair_done(repair, "the manifest was made anew from %" PRIu64 " layer files",
 		     manifest_layer_count(&repair->manifest) + repair->manifest.open_count);
 	repair->manifest_changed = true;
 	return err;
@@ -756,7 +393,7 @@ static int save_manifest(struct repair *repair)
 
 	if (!repair->manifest_changed || repair->broken)
 		return 0;
-	err = set_aside(repair, repair->dir_fd, MANIFEST_NAME);
+	err = repair_set_aside(repair, repair->dir_fd, MANIFEST_NAME);
 	if (!err)
 		err = manifest_replace(&repair->manifest);
 	return err;
@@ -783,7 +420,7 @@ int engine_repair(int dir_fd, const struct repair_hooks *hooks)
 	if (!err)
 		err = save_manifest(&repair);
 	if (!err && !repair.broken)
-		remove_replaced(&repair);
+		repair_remove_replaced(&repair);
 	free(repair.replaced);
 	manifest_close(&repair.manifest);
 	io_close(repair.layers_fd);

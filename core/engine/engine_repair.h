@@ -7,7 +7,7 @@
  * under another name and synced, and a rename puts it in its place. To be killed
  * in between costs a run of the repair, nothing else.
  *
- *   index, footer, header   made anew from the log, whose heads are whole
+ *   index, footer, header   made anew from the log, whose heads are whole; of a table from its data
  *   manifest                made anew from the layer files, if they chain up
  *   an unnamed layer        named, if it goes on where the history ends; else set aside
  *   the end of the history  where what had been synced can't be read, the history ends
@@ -15,8 +15,12 @@
  *                           can't be left: patches and names behind it would be applied
  *                           to what they were not made for
  *
+ *   a layer that is gone    a sealed one without log and index, a table without data and footer: noted
+ *                           as lost in the manifest, and what is left of it goes once it was set aside. One that is
+ *                           there again, from a backup, is lost no more
+ *
  * What can't be mended stays as it is: versions whose bytes are damaged are refused when
- * they are read, a layer whose log and index are both damaged keeps the store shut.
+ * they are read, and if what there is makes no history the store stays shut.
  */
 #ifndef VARVE_ENGINE_REPAIR_H
 #define VARVE_ENGINE_REPAIR_H

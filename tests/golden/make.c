@@ -6,9 +6,10 @@
  * Of everything a store can hold there is a little: a page's image of its own
  * length and of a whole page, patches over it and standing alone, ranges of zeros,
  * a batch large enough to be written by the system call, floors, tombstones, names
- * added, moved, exchanged and gone, links, all file types, two sealed layers, an
- * open one with a second life in it, a spare, and every type of record in the
- * manifest.
+ * added, moved, exchanged and gone, links, all file types; tables of versions and of images, in blocks that are
+ * compressed and blocks that are not, a run of them that lost what the window does not keep, a tag below it, a
+ * merge of others that is not at its end; sealed layers that it takes, an open one with a second life in it, a
+ * spare, and every type of record in the manifest but those of a repair and of a rewrite.
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -18,21 +19,44 @@
 #include "manifest.h"
 #include "open_layer.h"
 #include "test_census.h"
+#include "test_compact.h"
 
 #define ROOT TREE_ROOT_INO
 #define PAGE 4096u
 
-static const struct store_options options = { .holder = "golden_make",
-					      .layer_size_bytes = LAYER_SIZE_MIN };
+#define TABLE_BYTES (32 * KIB)      /* of which some 20 are its header and index */
+#define TAGGED 2u                       /* of the notes */
+#define OLDEST 5u                       /* of the notes: what lies below it is dropped, but for what is tagged */
+#define NOTES_MAX 64u
+#define SPARE_ID 1000u
+
+static struct store_options options = { .holder = "golden_make", .layer_size_bytes = LAYER_SIZE_MIN,
+					.table_size_bytes = TABLE_BYTES, .no_compaction = true };
 
 static FILE *lsns;
+
+static struct {
+	struct lsn lsn;
+	uint64_t digest;
+} notes[NOTES_MAX];
+static unsigned note_count;
 
 static void note(struct store *store)
 {
 	struct census *census = census_take(store, LSN_HEAD);
 
-	fprintf(lsns, "%" PRIu64 " %016" PRIx64 "\n", newest(store).value, census_digest(census));
+	assert_true(note_count < NOTES_MAX);
+	notes[note_count].lsn = newest(store);
+	notes[note_count++].digest = census_digest(census);
 	census_free(census);
+}
+
+/* Those that can be read in the end. */
+static void write_notes(void)
+{
+	for (unsigned i = 0; i < note_count; i++)
+		if (i == TAGGED || i >= OLDEST)
+			fprintf(lsns, "%" PRIu64 " %016" PRIx64 "\n", notes[i].lsn.value, notes[i].digest);
 }
 
 /* Bytes that are told apart and compress well. */
@@ -105,6 +129,41 @@ static void second_layer(struct store *store)
 	note(store);
 }
 
+/* Of the kind that does not compress, and over and over. */
+static void third_layer(struct store *store)
+{
+	uint64_t noise = make_file(store, ROOT, "noise"), pages = find_now(store, ROOT, "pages");
+	uint8_t bytes[3 * PAGE];
+
+	for (unsigned i = 0; i < 4; i++) {
+		seed_fill(i + 1, bytes, sizeof(bytes));
+		write_bytes(store, noise, i * PAGE, bytes, sizeof(bytes));
+		for (unsigned k = 0; k < 6; k++)
+			write_bytes(store, pages, k * 300, "over and over", 13 - i);
+		note(store);
+	}
+}
+
+static void fourth_layer(struct store *store)
+{
+	uint64_t dir = make_dir(store, ROOT, "later"), once = make_file(store, ROOT, "once");
+	uint8_t bytes[9 * PAGE];
+	char name[32];
+
+	/* More than a table holds. */
+	seed_fill(99, bytes, sizeof(bytes));
+	write_bytes(store, once, 0, bytes, sizeof(bytes));
+
+	for (unsigned i = 0; i < 8; i++) {
+		snprintf(name, sizeof(name), "later %u", i);
+		write_pattern(store, make_file(store, dir, name), 0, 700 * i, i);
+		if (i % 4 == 3)
+			note(store);
+	}
+	assert_ok(tree_rename(store, dir, "later 2", ROOT, "earlier", 0));
+	note(store);
+}
+
 static void open_part(struct store *store)
 {
 	uint64_t pages = find_now(store, ROOT, "pages");
@@ -142,13 +201,13 @@ static void add_spare(const char *path)
 	must(dir_fd >= 0, "cannot open", path);
 	layers_fd = openat(dir_fd, "layers", O_RDONLY | O_DIRECTORY);
 	assert_ok(manifest_open(&manifest, dir_fd, true, &report));
-	for (uint64_t id = 90; id <= 91; id++) {
+	for (uint64_t id = SPARE_ID - 1; id <= SPARE_ID; id++) {
 		assert_ok(open_layer_create(layers_fd, id, LAYER_SIZE_MIN, &manifest.store, &spare));
 		assert_ok(manifest_layer_opened(&manifest, id));
 		open_layer_close(spare);
 	}
-	assert_ok(manifest_layer_dropped(&manifest, 90));
-	layer_name(90, name);
+	assert_ok(manifest_layer_dropped(&manifest, SPARE_ID - 1));
+	layer_name(SPARE_ID - 1, name);
 	assert_ok(io_unlink(layers_fd, name));
 	manifest_close(&manifest);
 	close(layers_fd);
@@ -166,9 +225,66 @@ static struct store *open_store(const char *path)
 
 static char path[PATH_MAX];
 
+static void set_tag(void)
+{
+	struct manifest manifest;
+	struct report report = { "" };
+	int dir_fd = open(path, O_RDONLY | O_DIRECTORY);
+
+	must(dir_fd >= 0, "cannot open", path);
+	assert_ok(manifest_open(&manifest, dir_fd, true, &report));
+	assert_ok(manifest_tag_set(&manifest, "kept", notes[TAGGED].lsn));
+	manifest_close(&manifest);
+	close(dir_fd);
+}
+
+/* Drop what lies below the window; afterwards it is wide. */
+static void drop_history(void)
+{
+	struct store_window window = { 0 };
+	struct store *store;
+	struct store_gc gc;
+
+	options.no_compaction = false;
+	store = open_store(path);
+	window.bytes = newest(store).value - notes[OLDEST].lsn.value;
+	assert_ok(store_window_set(store, &window));
+	assert_ok(store_collect(store, false, &gc));
+	assert_true(gc.dropped_versions > 0);
+	window.bytes = UINT64_C(1) << 40;
+	assert_ok(store_window_set(store, &window));
+	assert_ok(store_close(store));
+	options.no_compaction = true;
+}
+
+/* A merge that is killed when most of it is there. */
+static void begin_merge(void)
+{
+	struct store_options compacting = options;
+	char before[PATH_MAX];
+	unsigned nth, first = 0, last = 0;
+
+	compacting.no_compaction = false;
+	snprintf(before, sizeof(before), "%.4000s.before", path);
+	dir_copy(path, before);
+	for (nth = 0; !compact_killed_at(path, &compacting, nth); nth++) {
+		if (merge_is_unfinished(path)) {
+			first = first ? first : nth;
+			last = nth;
+		}
+		dir_remove(path);
+		dir_copy(before, path);
+	}
+	dir_remove(path);
+	dir_copy(before, path);
+	must(!compact_killed_at(path, &compacting, (first + 5 * last) / 6) && merge_is_unfinished(path),
+	     "no merge in", path);
+	dir_remove(before);
+}
+
 static void make(void **state)
 {
-	struct store_mkfs_options mkfs = { .page_size_bytes = PAGE };
+	struct store_mkfs_options mkfs = { .page_size_bytes = PAGE, .compression = STORE_COMPRESSION_LZ4 };
 	struct report report = { "" };
 	struct store *store;
 
@@ -179,12 +295,24 @@ static void make(void **state)
 	assert_ok(store_freeze(store));
 	second_layer(store);
 	assert_ok(store_freeze(store));
+	assert_ok(store_close(store));
+	set_tag();
+	drop_history();
+	store = open_store(path);
+	third_layer(store);
+	assert_ok(store_freeze(store));
+	fourth_layer(store);
+	assert_ok(store_freeze(store));
+	assert_ok(store_close(store));
+	begin_merge();
+	store = open_store(path);
 	open_part(store);
 	assert_ok(store_close(store));
 	add_spare(path);
 	store = open_store(path);
 	second_life(store);
 	assert_ok(store_close(store));
+	write_notes();
 }
 
 int main(int argc, char **argv)

@@ -58,7 +58,7 @@ struct rot *rot_new(void)
 
 	assert_non_null(rot);
 	log_set_sink(say_nothing);
-	rot->golden = golden_new(GOLDEN_NAME);
+	rot->golden = golden_new(GOLDEN_TABLES_NAME);
 	assert_ok(rot_open(rot, &store));
 	store_window(store, &rot->oldest, &head);
 	for (size_t i = 0; i < rot->golden->count; i++) {

@@ -1,5 +1,6 @@
 /*
- * A check of an open store beside writers, freezing and syncs finds nothing, again and again.
+ * A check of an open store beside writers, freezing, syncs, compaction and garbage collection finds nothing,
+ * again and again.
  */
 #include "test_check.h"
 #include "test_fixture.h"
@@ -69,13 +70,18 @@ static void *freeze_main(void *context)
 
 static void a_check_beside_writers_finds_nothing(void **state)
 {
-	struct fixture *fixture = fixture_new(NULL, NULL);
+	const struct store_options options = { .layer_size_bytes = 4 * MIB, .fanin_0 = 3, .fanin = 2,
+					       .table_size_bytes = 256 * KIB };
+	struct fixture *fixture = fixture_new(NULL, &options);
+	const struct store_window window = { .bytes = 2 * MIB };
+	struct store_usage usage;
 	pthread_t threads[WRITERS + 1];
 	struct writer writers[WRITERS];
 	uint64_t checks = test_count("VARVE_TEST_CHECKS", TEST_TSAN ? 4 : 15);
 	char name[16];
 
 	(void)state;
+	assert_ok(store_window_set(fixture->store, &window));
 	for (unsigned i = 0; i < WRITERS; i++) {
 		snprintf(name, sizeof(name), "dir%u", i);
 		writers[i] = (struct writer){ fixture->store,
@@ -97,8 +103,11 @@ static void a_check_beside_writers_finds_nothing(void **state)
 	atomic_store(&stop, true);
 	for (unsigned i = 0; i <= WRITERS; i++)
 		pthread_join(threads[i], NULL);
-	print_message("%llu checks beside %lu changes\n", (unsigned long long)checks,
-		      atomic_load(&changes));
+	store_usage_get(fixture->store, &usage);
+	print_message("%llu checks beside %lu changes and %llu pieces of merges\n",
+		      (unsigned long long)checks, atomic_load(&changes),
+		      (unsigned long long)usage.piece_count);
+	assert_true(usage.piece_count > 0);
 	assert_true(atomic_load(&changes) > checks);
 	fixture_close(fixture);
 	assert_clean(fixture->path);
