@@ -27,6 +27,7 @@
 #define LAYERS_NAME "layers"    /* the directory of their files */
 #define TABLE_FILES_OPEN 256u   /* table layers whose files are open */
 #define PACE_FREE 24u           /* runs of level 0 that cost writers nothing */
+#define PACE_STEP 8u            /* so many more, and a byte costs a writer what it costs compaction */
 #define PACE_MAX 48u            /* ... at which they wait */
 
 struct engine {
@@ -121,6 +122,8 @@ bool engine_can_compact(struct engine *engine);
 /* Make a writer of @bytes pay for compaction that fell behind. No lock is held. */
 void engine_pace(struct engine *engine, size_t bytes);
 void engine_pace_learn(struct engine *engine);
+/* What @bytes cost a writer where there are @run_count runs of level 0 and a byte takes compaction @cost_ns. */
+uint64_t pace_debt(uint32_t run_count, uint64_t bytes, uint64_t cost_ns);
 
 /* commit.c */
 /* Put the spare in the place of the open layer, which becomes frozen. commit_lock is

@@ -12,7 +12,6 @@
 #include "compact.h"
 #include "engine_internal.h"
 
-#define PACE_STEP 8u
 #define PACE_SLEEP_MIN_NS 200000        /* shorter sleeps take longer than they say */
 #define PACE_SLEEP_MAX_NS 100000000
 #define PACE_COST_NS_MIN 1u             /* of a byte: 1 GB/s, until it is known */
@@ -27,11 +26,14 @@ void engine_pace_learn(struct engine *engine)
 	atomic_store(&engine->pace_cost_ns, cost > PACE_COST_NS_MIN ? cost : PACE_COST_NS_MIN);
 }
 
-static uint32_t runs_beyond(const struct engine *engine)
+uint64_t pace_debt(uint32_t run_count, uint64_t bytes, uint64_t cost_ns)
 {
-	uint32_t count = atomic_load_explicit(&engine->level_0_count, memory_order_relaxed);
+	return run_count > PACE_FREE ? bytes * cost_ns * (run_count - PACE_FREE) / PACE_STEP : 0;
+}
 
-	return count > PACE_FREE ? count - PACE_FREE : 0;
+static uint32_t run_count(const struct engine *engine)
+{
+	return atomic_load_explicit(&engine->level_0_count, memory_order_relaxed);
 }
 
 static void sleep_ns(uint64_t ns)
@@ -43,18 +45,18 @@ static void sleep_ns(uint64_t ns)
 
 void engine_pace(struct engine *engine, size_t bytes)
 {
-	uint32_t beyond = runs_beyond(engine);
+	uint32_t runs = run_count(engine);
 	uint64_t cost, debt;
 
-	if (!beyond || !engine->compactor.runs)
+	if (runs <= PACE_FREE || !engine->compactor.runs)
 		return;
 	cost = atomic_load_explicit(&engine->pace_cost_ns, memory_order_relaxed);
-	debt = atomic_fetch_add(&engine->pace_debt_ns, bytes * cost * beyond / PACE_STEP);
+	debt = atomic_fetch_add(&engine->pace_debt_ns, pace_debt(runs, bytes, cost));
 	if (debt >= PACE_SLEEP_MIN_NS) {
 		debt = atomic_exchange(&engine->pace_debt_ns, 0);
 		sleep_ns(debt < PACE_SLEEP_MAX_NS ? debt : PACE_SLEEP_MAX_NS);
 		atomic_fetch_add_explicit(&engine->pace_slept_ns, debt, memory_order_relaxed);
 	}
-	while (runs_beyond(engine) >= PACE_MAX - PACE_FREE && engine_can_compact(engine))
+	while (run_count(engine) >= PACE_MAX && engine_can_compact(engine))
 		sleep_ns(PACE_SLEEP_MAX_NS / 10);
 }

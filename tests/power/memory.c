@@ -139,7 +139,7 @@ static void no_memory_from_anywhere_on(void **state)
 static void no_memory_while_history_is_merged(void **state)
 {
 	const char *size = getenv("VARVE_TEST_SIZE");
-	uint64_t stride = size && !strcmp(size, "long") ? 1 : 6 * stride_of_run();
+	uint64_t stride = size && !strcmp(size, "long") ? 1 : 12 * stride_of_run();
 
 	(void)state;
 	load_merge_eagerly(true);

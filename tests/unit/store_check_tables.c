@@ -62,7 +62,7 @@ static int setup_compacted(void **state)
 	struct store_options compacting = fixture->options;
 
 	compacting.no_compaction = false;
-	compacting.table_size_bytes = 64 * KIB;
+	compacting.table_size_bytes = compacting.piece_bytes = 64 * KIB;
 	assert_true(compact_killed_at(fixture->path, &compacting, 1u << 30));
 	fixture_open(fixture);
 	for (unsigned round = 4; round < 6; round++)
@@ -421,7 +421,7 @@ static void an_unfinished_merge_is_clean_and_its_manifest_can_be_lost(void **sta
 	bool ended = false;
 
 	compacting.no_compaction = false;
-	compacting.table_size_bytes = 32 * KIB;
+	compacting.table_size_bytes = compacting.piece_bytes = 32 * KIB;
 	for (; !ended; nth++) {
 		char path[PATH_MAX];
 

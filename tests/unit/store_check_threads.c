@@ -71,7 +71,7 @@ static void *freeze_main(void *context)
 static void a_check_beside_writers_finds_nothing(void **state)
 {
 	const struct store_options options = { .layer_size_bytes = 4 * MIB, .fanin_0 = 3, .fanin = 2,
-					       .table_size_bytes = 256 * KIB };
+					       .table_size_bytes = 256 * KIB, .piece_bytes = 256 * KIB };
 	struct fixture *fixture = fixture_new(NULL, &options);
 	const struct store_window window = { .bytes = 2 * MIB };
 	struct store_usage usage;

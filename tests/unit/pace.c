@@ -1,0 +1,153 @@
+/* Pace: writers are slowed in proportion to the runs that wait to be merged, and wait at the last limit
+ * until compaction goes on. */
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+#include "engine_internal.h"
+#include "test_place.h"
+
+#define PAGE_BYTES 4096u
+#define TIME_NS 1234567890123456789
+
+static void what_a_byte_costs_grows_evenly_with_the_backlog(void **state)
+{
+	uint64_t bytes = 4096, cost_ns = 10, step = bytes * cost_ns / PACE_STEP;
+
+	(void)state;
+	for (uint32_t runs = 0; runs <= PACE_FREE; runs++)
+		assert_int_equal(pace_debt(runs, bytes, cost_ns), 0);
+	/* No wall: each run more costs the same more, from nothing on. */
+	for (uint32_t runs = PACE_FREE + 1; runs <= 2 * PACE_MAX; runs++)
+		assert_int_equal(pace_debt(runs, bytes, cost_ns),
+				 pace_debt(runs - 1, bytes, cost_ns) + step);
+	/* Where both go at one speed the backlog stays, well below the last limit. */
+	assert_int_equal(pace_debt(PACE_FREE + PACE_STEP, bytes, cost_ns), bytes * cost_ns);
+	assert_true(PACE_FREE + PACE_STEP < PACE_MAX);
+	/* Beyond, writers are the slower ones. */
+	assert_true(pace_debt(PACE_MAX - 1, bytes, cost_ns) > 2 * bytes * cost_ns);
+	assert_int_equal(pace_debt(PACE_MAX, 2 * bytes, cost_ns), 2 * pace_debt(PACE_MAX, bytes, cost_ns));
+}
+
+/* ---- an engine whose compaction is held back ---- */
+
+struct held {
+	struct place *place;
+	struct engine_options options;
+	struct engine *engine;
+	uint64_t next;                  /* block to be written */
+	atomic_bool hold;               /* who merges waits in the hook */
+	sem_t reached, go;
+};
+
+static int hold_open(void *context, const struct layer_guard *guard, uint64_t ino, struct lsn at,
+		     bool for_good, void **view_out)
+{
+	struct held *held = context;
+
+	(void)guard, (void)ino, (void)at, (void)for_good;
+	*view_out = NULL;
+	if (atomic_exchange(&held->hold, false)) {
+		sem_post(&held->reached);
+		sem_wait(&held->go);
+	}
+	return 1;
+}
+
+static void held_start(struct held *held, uint32_t fanin_0)
+{
+	struct report report = { "" };
+
+	*held = (struct held){
+		.place = place_new("layers"),
+		.options = { .layer_size_bytes = LAYER_SIZE_MIN, .fanin_0 = fanin_0,
+			     .retention = { .context = held, .open = hold_open } },
+	};
+	sem_init(&held->reached, 0, 0);
+	sem_init(&held->go, 0, 0);
+	assert_ok(engine_create(held->place->dir_fd, PAGE_BYTES, COMPRESSION_NONE));
+	assert_ok(engine_open(held->place->dir_fd, &held->options, &report, &held->engine));
+}
+
+static void held_stop(struct held *held)
+{
+	assert_ok(engine_close(held->engine));
+	sem_destroy(&held->reached);
+	sem_destroy(&held->go);
+	place_free(held->place);
+}
+
+static int write_some(struct held *held)
+{
+	struct batch_entry entry = {
+		.key = key_make(20, KEY_PAGE, held->next++), .form = VERSION_IMAGE, .body = "some", .body_bytes = 4,
+	};
+	struct lsn lsn;
+
+	return engine_commit(held->engine, &entry, 1, TIME_NS, &lsn);
+}
+
+static struct engine_usage usage_of(struct held *held)
+{
+	struct engine_usage usage;
+
+	engine_usage_get(held->engine, &usage);
+	assert_true(usage.run_count <= usage.run_limit);
+	return usage;
+}
+
+static void add_run(struct held *held)
+{
+	assert_ok(write_some(held));
+	assert_ok(engine_freeze(held->engine));
+}
+
+static void *write_one_more(void *context)
+{
+	assert_ok(write_some(context));
+	return NULL;
+}
+
+static void writers_wait_at_the_limit_until_compaction_goes_on(void **state)
+{
+	struct engine_window window = { .bytes = 1 };
+	struct held held;
+	pthread_t writer;
+
+	(void)state;
+	held_start(&held, 0);
+	atomic_store(&held.hold, true);
+	for (unsigned i = 0; i < PACE_MAX; i++) {
+		add_run(&held);
+		/* All up to here lies below the horizon: the hook is asked. */
+		if (i == 0)
+			assert_ok(engine_window_set(held.engine, &window));
+	}
+	sem_wait(&held.reached);
+	assert_int_equal(usage_of(&held).level_0_count, PACE_MAX);
+	/* Half a second is no proof that it waits for ever, but it would have been done in a millisecond. */
+	assert_ok(-pthread_create(&writer, NULL, write_one_more, &held));
+	usleep(500000);
+	assert_int_equal(pthread_tryjoin_np(writer, NULL), EBUSY);
+	assert_int_equal(usage_of(&held).commit_count, PACE_MAX);
+	sem_post(&held.go);
+	assert_ok(-pthread_join(writer, NULL));
+	assert_true(usage_of(&held).level_0_count < PACE_MAX);
+	/* From here on it keeps up. */
+	for (unsigned i = 0; i < PACE_MAX; i++) {
+		add_run(&held);
+		assert_true(usage_of(&held).level_0_count <= PACE_MAX);
+	}
+	held_stop(&held);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_a_byte_costs_grows_evenly_with_the_backlog),
+		cmocka_unit_test(writers_wait_at_the_limit_until_compaction_goes_on),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
