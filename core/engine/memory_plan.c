@@ -5,7 +5,8 @@
 #include "layer_file.h"
 
 #define LAYER_SIZE_DEFAULT_MAX (UINT64_C(64) << 20)
-#define FROZEN_USUAL 3u
+/* Fewer and larger layers: a read of history that is not merged yet visits them all. */
+#define FROZEN_USUAL 1u
 /* What an open layer takes of memory, in its file's size. */
 #define LAYER_COST 2u
 

@@ -105,19 +105,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
 	image_apply(image, data, size_bytes);
 	for (size_t i = 0; i < image->file_count; i++) {
 		struct sealed_layer *layer;
+		struct mapped_views *views;
 		struct block_cache *cache;
 
 		if (!image->files[i].sealed || (size_bytes && image_file_is_unchanged(&image->files[i])))
 			continue;
 		require(block_cache_create(0, &cache) == 0);
+		require(mapped_views_create(0, &views) == 0);
 		if (sealed_layer_open(layers_fd, image->files[i].layer_id, &image->store, cache,
-				      NULL, &layer) == 0) {
+				      views, &layer) == 0) {
 			guard_take();
 			walk(&image->files[i], sealed_layer_base(layer));
 			guard_drop();
 			sealed_layer_close(layer);
 		}
 		block_cache_free(cache);
+		mapped_views_free(views);
 	}
 	io_close(layers_fd);
 	image_reset(image);

@@ -160,7 +160,8 @@ static void a_key_of_many_versions_spans_blocks(void **state)
 static void payloads_of_every_size_come_back(void **state)
 {
 	struct test_table *test = *state;
-	const uint32_t sizes[] = { 0, 1, 4096, 8192, 36 * KIB - 60, 36 * KIB, 64 * KIB, MIB - 1, MIB };
+	const uint32_t sizes[] = { 0, 1, 4096, TABLE_BLOCK_TARGET_BYTES - 60,
+				   TABLE_BLOCK_TARGET_BYTES, 64 * KIB, MIB - 1, MIB };
 	struct table_row row = { .form = VERSION_IMAGE, .lsn = { TEST_TABLE_START + 1 } };
 
 	for (uint64_t i = 0; i < 200; i++) {
