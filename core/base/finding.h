@@ -38,7 +38,7 @@ struct finding {
 	 * is harmed. At all others what is named here reads as ever. */
 	struct lsn from, until;
 	char path[256];                 /* of the file in the tree, as /a/b; "": not known */
-	bool known;                     /* a repair has set it aside before: no error any more */
+	bool known;                     /* a repair has noted it before: no error any more */
 	char text[200];                 /* what is wrong, in words */
 };
 

@@ -34,6 +34,7 @@ struct layer_run {
 	struct lsn start, end;          /* end: of an open or frozen layer LSN_HEAD */
 	struct key from;                /* its layers are looked at for keys >= this alone */
 	uint64_t layer_count, file_bytes;       /* file_bytes: of table layers; 0 at level 0 */
+	bool lost;                      /* the file of a layer of it is gone for good */
 	struct layer *layer;            /* level 0: the one; NULL if it is lost */
 	struct layer_run_chunk *chunks; /* level > 0: ascending (layer_map_internal.h) */
 	uint32_t chunk_count, chunk_room;

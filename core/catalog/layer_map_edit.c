@@ -384,6 +384,7 @@ int layer_map_edit_run(struct layer_map_edit *edit, const struct manifest_run *f
 	if (!run)
 		return -ENOMEM;
 	run->from = from->from;
+	run->lost = manifest_run_is_lost(from);
 	if (from->level)
 		return run_append_all(edit, run, manifest_run_layers(from), from->layer_count, layers);
 	run->layer = layers ? layers[0] : NULL;

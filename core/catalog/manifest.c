@@ -54,7 +54,8 @@ static int report_contradiction(struct report *report, const struct manifest *ma
 {
 	return report_set(report, -EUCLEAN,
 			  "the file 'manifest' contradicts itself at byte %llu: "
-			  "restore it from a backup of the store; nothing was changed",
+			  "restore it from a backup of the store, or run 'varve check --repair'; "
+			  "nothing was changed",
 			  (unsigned long long)manifest->tail_bytes);
 }
 
@@ -113,7 +114,7 @@ static int records_read(struct manifest *manifest, const uint8_t *bytes, size_t 
 		if (!record_is_torn_end(bytes + manifest->tail_bytes, end))
 			return report_set(report, -EUCLEAN,
 					  "the file 'manifest' is damaged at byte %llu: restore it from a backup of "
-					  "the store; nothing was changed",
+					  "the store, or run 'varve check --repair'; nothing was changed",
 					  (unsigned long long)manifest->tail_bytes);
 	}
 	return manifest_check_runs(manifest) ? report_contradiction(report, manifest) : 0;
@@ -204,6 +205,20 @@ static void rewrite_tables(struct rewrite *rewrite, const struct manifest_run *r
 		rewrite_put(rewrite, &record);
 		done += record.run.layer_count;
 	} while (done < run->layer_count);
+	for (uint32_t i = 0; i < run->layer_count; i++)
+		if (manifest_run_layers(run)[i].lost)
+			rewrite_put(rewrite, &(struct record){ .type = RECORD_LOST,
+							       .id = manifest_run_layers(run)[i].layer_id });
+}
+
+bool manifest_run_is_lost(const struct manifest_run *run)
+{
+	const struct table_summary *layers = manifest_run_layers(run);
+
+	for (uint32_t i = 0; i < run->layer_count; i++)
+		if (layers[i].lost)
+			return true;
+	return run->lost;
 }
 
 /* Sealed layers first, since one is sealed behind all runs there are. */

@@ -41,7 +41,7 @@ struct manifest_run {
 	struct lsn start, end;
 	struct key from;                /* keys below were moved to run @into */
 	uint64_t into;                  /* the run that is taking its place; 0: none */
-	bool lost;                      /* level 0: its file is gone for good, as a repair noted */
+	bool lost;                      /* level 0: its file is gone for good, as a repair noted; of tables each says it */
 	uint64_t chain_end;             /* of the log up to its end: what the layer behind it begins with */
 	uint64_t file_bytes;            /* level 0 */
 	/* level > 0: the tables there are are @layer_count from layers[layer_first] on, ascending;
@@ -117,6 +117,8 @@ bool manifest_names(const struct manifest *manifest, uint64_t layer_id);
 const struct manifest_run *manifest_find(const struct manifest *manifest, uint64_t run_id);
 /* The tables of a run: run->layer_count of them. */
 const struct table_summary *manifest_run_layers(const struct manifest_run *run);
+/* Is the file of a layer of it gone for good? */
+bool manifest_run_is_lost(const struct manifest_run *run);
 /* Was all of (@start, @end] put into a run by compaction? The file of a log-order layer of that
  * span which is not named was replaced, and no history is lost with it. */
 bool manifest_replaced(const struct manifest *manifest, struct lsn start, struct lsn end);
@@ -166,7 +168,7 @@ int manifest_oldest_set(struct manifest *manifest, struct lsn lsn);
 int manifest_inodes_set(struct manifest *manifest, uint64_t ino_next);
 /* Set a tag, or move it; with LSN 0 take it away. @name: 1 to 255 bytes. -EINVAL; -ENOENT: it is not there. */
 int manifest_tag_set(struct manifest *manifest, const char *name, struct lsn lsn);
-/* The file of a sealed layer is gone for good. */
+/* The file of a sealed layer or of a table layer is gone for good. */
 int manifest_lost(struct manifest *manifest, uint64_t layer_id);
 
 /* ---- making it anew ---- */

@@ -58,7 +58,7 @@ int header_decode(struct manifest *manifest, const uint8_t *bytes, size_t size_b
 	if (size_bytes == 0)
 		return report_set(report, -EUCLEAN,
 				  "the file 'manifest' is empty: restore it from a backup of the "
-				  "store; nothing was changed");
+				  "store, or run 'varve check --repair'; nothing was changed");
 	if (!magic || memcmp(magic, manifest_magic, sizeof(manifest_magic)) != 0)
 		return report_set(report, -EMEDIUMTYPE,
 				  "not a varve store: its file 'manifest' is not one of varve's; "
@@ -80,7 +80,7 @@ int header_decode(struct manifest *manifest, const uint8_t *bytes, size_t size_b
 	    !manifest->format_version || !page_size_is_valid(manifest->store.page_size_bytes))
 		return report_set(report, -EUCLEAN,
 				  "the header of the file 'manifest' is damaged: restore it from a "
-				  "backup of the store; nothing was changed");
+				  "backup of the store, or run 'varve check --repair'; nothing was changed");
 	if (manifest->compression > COMPRESSION_ZSTD)
 		return report_set(report, -EPROTONOSUPPORT,
 				  "the store is compressed in a way (%u) that this varve does not know: "

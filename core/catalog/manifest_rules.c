@@ -193,6 +193,13 @@ static int opened_check(struct manifest *manifest, uint64_t layer_id)
 	return err ? err : state_make_open_room(manifest);
 }
 
+static int lost_check(const struct manifest *manifest, uint64_t layer_id)
+{
+	unsigned kind = id_set_get(&manifest->ids, layer_id);
+
+	return kind == MANIFEST_SEALED || kind == MANIFEST_TABLE ? 0 : -EUCLEAN;
+}
+
 int record_check(struct manifest *manifest, struct record *record)
 {
 	switch (record->type) {
@@ -210,7 +217,7 @@ int record_check(struct manifest *manifest, struct record *record)
 	case RECORD_TAG:
 		return tag_check(manifest, record);
 	case RECORD_LOST:
-		return id_set_get(&manifest->ids, record->id) == MANIFEST_SEALED ? 0 : -EUCLEAN;
+		return lost_check(manifest, record->id);
 	case RECORD_RUN:
 		return run_check(manifest, record);
 	case RECORD_IDS:

@@ -374,6 +374,21 @@ static void run_apply(struct manifest *manifest, struct record *record)
 	layers_add(manifest, run, from->layers, from->layer_count);
 }
 
+static void lost_apply(struct manifest *manifest, uint64_t layer_id)
+{
+	struct manifest_run *sealed = state_run(manifest, layer_id);
+
+	if (sealed)
+		sealed->lost = true;
+	for (uint32_t r = 0; r < manifest->run_count && !sealed; r++) {
+		struct manifest_run *run = &manifest->runs[r];
+
+		for (uint32_t i = run->layer_first; i < run->layer_first + run->layer_count; i++)
+			if (run->layers[i].layer_id == layer_id)
+				run->layers[i].lost = true;
+	}
+}
+
 void record_apply(struct manifest *manifest, struct record *record)
 {
 	switch (record->type) {
@@ -406,7 +421,7 @@ void record_apply(struct manifest *manifest, struct record *record)
 		tag_apply(manifest, record);
 		break;
 	case RECORD_LOST:
-		state_run(manifest, record->id)->lost = true;
+		lost_apply(manifest, record->id);
 		break;
 	case RECORD_RUN:
 		run_apply(manifest, record);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine_internal.h"
+#include "io.h"
 
 #define WAIT_NS 1000000000              /* between looks at the horizon */
 #define RETRY_NS 5000000000             /* after a failure that may pass */
@@ -21,6 +22,7 @@ int compactor_init(struct compactor *compactor)
 	pthread_cond_init(&compactor->wake, &monotonic);
 	pthread_cond_init(&compactor->done, NULL);
 	pthread_condattr_destroy(&monotonic);
+	compactor->held_end = &compactor->held;
 	return 0;
 }
 
@@ -30,7 +32,7 @@ void compactor_destroy(struct compactor *compactor)
 		struct merge_job *job = compactor->jobs;
 
 		compactor->jobs = job->next;
-		merge_job_rest(job);
+		merge_job_rest(compactor, job);
 		free(job);
 	}
 	pthread_mutex_destroy(&compactor->lock);
@@ -71,7 +73,7 @@ static void remove_job(struct compactor *compactor, struct merge_job *job)
 		link = &(*link)->next;
 	*link = job->next;
 	atomic_fetch_sub(&compactor->merge_count, 1);
-	merge_job_rest(job);
+	merge_job_rest(compactor, job);
 	free(job);
 }
 
@@ -126,10 +128,67 @@ int compactor_resume(struct engine *engine)
 				return -EUCLEAN;
 			}
 			job->inputs[job->input_count++] = manifest->runs[k].run_id;
+			/* What can't be read can't be merged, so it stays as far as it came. */
+			job->barred |= manifest_run_is_lost(&manifest->runs[k]);
 		}
 		add_job(&engine->compactor, job);
 	}
 	return 0;
+}
+
+/* ---- layers that leave ---- */
+
+static void remove_layer(struct engine *engine, struct layer *layer)
+{
+	char name[LAYER_NAME_BYTES];
+
+	layer_name(layer->id, name);
+	engine_free_layer(layer);
+	(void)io_unlink(engine->layers_fd, name);
+}
+
+void compactor_hold(struct compactor *compactor)
+{
+	pthread_mutex_lock(&compactor->lock);
+	compactor->hold_count++;
+	pthread_mutex_unlock(&compactor->lock);
+}
+
+void compactor_remove_layer(struct engine *engine, struct layer *layer)
+{
+	struct compactor *compactor = &engine->compactor;
+	bool held;
+
+	pthread_mutex_lock(&compactor->lock);
+	held = compactor->hold_count > 0;
+	if (held) {
+		layer->next_held = NULL;
+		*compactor->held_end = layer;
+		compactor->held_end = &layer->next_held;
+	}
+	pthread_mutex_unlock(&compactor->lock);
+	if (!held)
+		remove_layer(engine, layer);
+}
+
+void compactor_release(struct engine *engine)
+{
+	struct compactor *compactor = &engine->compactor;
+	struct layer *layer = NULL;
+
+	pthread_mutex_lock(&compactor->lock);
+	if (--compactor->hold_count == 0) {
+		layer = compactor->held;
+		compactor->held = NULL;
+		compactor->held_end = &compactor->held;
+	}
+	pthread_mutex_unlock(&compactor->lock);
+	while (layer) {
+		struct layer *next = layer->next_held;
+
+		remove_layer(engine, layer);
+		layer = next;
+	}
 }
 
 /* ---- planning ---- */
@@ -304,14 +363,18 @@ static int lasting_error(const struct compactor *compactor)
 /* Do a piece, with smaller layers where the disk is nearly full. */
 static int do_piece(struct engine *engine, struct merge_job *job, bool *fatal_out)
 {
-	struct piece_limits limits = { engine->options.piece_bytes, 0 };
+	struct piece_limits limits = {
+		.layer_bytes = engine->options.table_size_bytes,
+		.output_bytes = engine->options.piece_bytes,
+	};
 	int err;
 
 	do {
-		limits.input_bytes = PIECE_INPUT_FACTOR * limits.layer_bytes;
+		limits.input_bytes = PIECE_INPUT_FACTOR * limits.output_bytes;
 		err = merge_piece(engine, job, &limits, fatal_out);
 		limits.layer_bytes /= 4;
-	} while (err == -ENOSPC && limits.layer_bytes >= LAYER_BYTES_MIN);
+		limits.output_bytes /= 4;
+	} while (err == -ENOSPC && limits.output_bytes >= LAYER_BYTES_MIN);
 	return err;
 }
 

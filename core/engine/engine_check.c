@@ -7,9 +7,48 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine_check_internal.h"
 #include "engine_internal.h"
 #include "io.h"
 #include "layer_check.h"
+
+void engine_found_in_manifest(const struct check_hooks *hooks, const char *text)
+{
+	struct finding finding = { .kind = FINDING_MANIFEST, .file = MANIFEST_NAME };
+
+	check_found(hooks, &finding, "%s", text);
+}
+
+static struct finding lost_finding(uint64_t layer_id, struct lsn start)
+{
+	struct finding finding = { .kind = FINDING_FILE, .layer_id = layer_id, .known = true,
+				   .from = lsn_make(start.value + 1),
+				   .until = lsn_make(FINDING_OPEN_END) };
+	char name[LAYER_NAME_BYTES];
+
+	layer_name(layer_id, name);
+	snprintf(finding.file, sizeof(finding.file), LAYERS_NAME "/%s", name);
+	return finding;
+}
+
+void engine_found_lost_layer(const struct check_hooks *hooks, uint64_t layer_id, struct lsn start,
+			     struct lsn end)
+{
+	struct finding finding = lost_finding(layer_id, start);
+
+	check_found(hooks, &finding, "the file is lost, and with it what was written from LSN %" PRIu64
+		    " to %" PRIu64 "; what needs that is refused", start.value + 1, end.value);
+}
+
+void engine_found_lost_table(const struct check_hooks *hooks, const struct table_summary *table)
+{
+	struct finding finding = lost_finding(table->layer_id, table->start);
+
+	check_found(hooks, &finding, "the file is lost, and with it what was written of inodes %" PRIu64
+		    " to %" PRIu64 " from LSN %" PRIu64 " to %" PRIu64 "; what needs that is refused",
+		    table->first_key.ino, table->last_key.ino, table->start.value + 1,
+		    table->end.value);
+}
 
 /* The check so far: where the history has led. */
 struct walk {
@@ -26,13 +65,6 @@ struct walk {
 	struct key short_key;
 };
 
-static void found_in_manifest(struct walk *walk, const char *text)
-{
-	struct finding finding = { .kind = FINDING_MANIFEST, .file = MANIFEST_NAME };
-
-	check_found(walk->hooks, &finding, "%s", text);
-}
-
 /* The history goes on behind @run. */
 static void step_behind(struct walk *walk, const struct manifest_run *run)
 {
@@ -42,13 +74,38 @@ static void step_behind(struct walk *walk, const struct manifest_run *run)
 	walk->chain = run->chain_end;
 }
 
+static int open_layer_file(const struct walk *walk, uint64_t layer_id, int *fd_out)
+{
+	char name[LAYER_NAME_BYTES];
+
+	layer_name(layer_id, name);
+	return io_open(walk->layers_fd, name, O_RDONLY, 0, fd_out);
+}
+
+#define PREFETCH_BYTES (1u << 20)
+
+/* The disk stays busy from one layer to the next: what is read first of the next one, its front and its
+ * footer, is on its way before it is needed. */
+static void prefetch_file(const struct walk *walk, uint64_t layer_id, uint64_t file_bytes)
+{
+	int fd;
+
+	if (file_bytes < LAYER_BLOCK_BYTES)
+		return;
+	if (open_layer_file(walk, layer_id, &fd) == 0) {
+		io_prefetch(fd, 0, PREFETCH_BYTES);
+		io_prefetch(fd, file_bytes - LAYER_BLOCK_BYTES, LAYER_BLOCK_BYTES);
+	}
+	io_close(fd);
+}
+
 static int check_sealed(struct walk *walk, const struct manifest_run *entry)
 {
 	struct layer_check_target target = {
 		.dir_fd = walk->layers_fd, .store = &walk->manifest.store,
 		.layer_id = entry->run_id, .sealed = true,
 		.start = entry->start, .end = entry->end, .chain_end = entry->chain_end,
-		.file_bytes = entry->file_bytes,
+		.file_bytes = entry->file_bytes, .from = entry->from,
 	};
 	struct layer_check_result found;
 	char text[160];
@@ -60,14 +117,14 @@ static int check_sealed(struct walk *walk, const struct manifest_run *entry)
 		snprintf(text, sizeof(text), "layer %" PRIu64 " begins at LSN %" PRIu64
 			 ", the one before ends at %" PRIu64, entry->run_id, entry->start.value,
 			 walk->end.value);
-		found_in_manifest(walk, text);
+		engine_found_in_manifest(walk->hooks, text);
 	} else if (entry->start.value == walk->end.value) {
 		target.chain_start = walk->chain;
 		target.chain_known = true;
 	}
 	if (entry->end.value < entry->start.value ||
 	    entry->end.value - entry->start.value > LAYER_SIZE_MAX) {
-		found_in_manifest(walk, "the LSNs of a sealed layer are impossible");
+		engine_found_in_manifest(walk->hooks, "the LSNs of a sealed layer are impossible");
 		return 0;
 	}
 	err = layer_check(&target, walk->hooks, &found);
@@ -77,54 +134,47 @@ static int check_sealed(struct walk *walk, const struct manifest_run *entry)
 	return err;
 }
 
-static int check_table(struct walk *walk, const struct table_summary *summary)
+static int check_table(struct walk *walk, const struct manifest_run *run,
+		       const struct table_summary *table)
 {
-	struct finding finding = { .kind = FINDING_FILE };
-	struct table_cursor *cursor = NULL;
-	struct block_cache *cache = NULL;
-	struct layer_files *files = NULL;
-	struct layer *layer = NULL;
-	struct table_entry entry;
-	uint64_t versions = 0;
-	char name[LAYER_NAME_BYTES];
-	int err = block_cache_create(0, &cache);
+	struct layer_check_target target = {
+		.dir_fd = walk->layers_fd, .store = &walk->manifest.store, .from = run->from,
+		.table = table,
+	};
+	struct layer_check_result found;
+	int err;
 
-	if (!err)
-		err = layer_files_create(walk->layers_fd, 1, &files);
-	if (!err)
-		err = table_layer_new(summary, &walk->manifest.store, cache, files, &layer);
-	if (!err)
-		err = table_layer_verify(layer);
-	if (!err)
-		err = table_cursor_open(layer, (struct key){ 0, 0 }, &cursor);
-	while (!err && !(err = table_cursor_next(cursor, &entry)))
-		versions++;
-	if (err == 1)
-		err = versions == summary->version_count ? 0 : -EUCLEAN;
-	walk->result->layer_count++;
-	walk->result->version_count += versions;
-	if (err && err != -ENOMEM) {
-		layer_name(summary->layer_id, name);
-		snprintf(finding.file, sizeof(finding.file), LAYERS_NAME "/%s", name);
-		check_found(walk->hooks, &finding, "the table is damaged: %s", strerror(-err));
-		err = 0;
+	if (table->lost) {
+		engine_found_lost_table(walk->hooks, table);
+		return 0;
 	}
-	table_cursor_close(cursor);
-	table_layer_free(layer);
-	layer_files_free(files);
-	block_cache_free(cache);
+	err = layer_check(&target, walk->hooks, &found);
+	walk->result->layer_count++;
+	walk->result->version_count += found.version_count;
+	return err;
+}
+
+static int check_tables(struct walk *walk, const struct manifest_run *run)
+{
+	const struct table_summary *tables = manifest_run_layers(run);
+	int err = 0;
+
+	for (uint32_t i = 0; i < run->layer_count && !err; i++) {
+		if (i + 1 < run->layer_count)
+			prefetch_file(walk, tables[i + 1].layer_id, tables[i + 1].file_bytes);
+		err = check_table(walk, run, &tables[i]);
+	}
 	return err;
 }
 
 static int check_run(struct walk *walk, const struct manifest_run *run)
 {
-	const struct table_summary *tables = manifest_run_layers(run);
 	int err = 0;
 
-	if (!run->level && !run->lost)
-		return check_sealed(walk, run);
-	for (uint32_t i = 0; i < run->layer_count && run->level && !err; i++)
-		err = check_table(walk, &tables[i]);
+	if (run->lost)
+		engine_found_lost_layer(walk->hooks, run->run_id, run->start, run->end);
+	else
+		err = run->level ? check_tables(walk, run) : check_sealed(walk, run);
 	step_behind(walk, run);
 	return err;
 }
@@ -237,20 +287,12 @@ static int learn_manifest(struct walk *walk, int dir_fd)
 		return err;
 	if (!err)
 		return 0;
-	found_in_manifest(walk, err == -ENOENT ? "the manifest is missing" : report.text);
+	engine_found_in_manifest(walk->hooks, err == -ENOENT ? "the manifest is missing" : report.text);
 	salvaged = manifest_salvage(&damaged, dir_fd) == 0;
 	err = engine_survey(dir_fd, salvaged ? &damaged : NULL, &walk->manifest);
 	if (salvaged)
 		manifest_close(&damaged);
 	return err;
-}
-
-static int open_layer_file(const struct walk *walk, uint64_t layer_id, int *fd_out)
-{
-	char name[LAYER_NAME_BYTES];
-
-	layer_name(layer_id, name);
-	return io_open(walk->layers_fd, name, O_RDONLY, 0, fd_out);
 }
 
 static void forget_layer(const struct walk *walk, uint64_t layer_id)
@@ -264,31 +306,30 @@ static void forget_layer(const struct walk *walk, uint64_t layer_id)
 
 static void forget_layers(const struct walk *walk)
 {
-	for (uint32_t i = 0; i < walk->manifest.run_count; i++)
-		forget_layer(walk, walk->manifest.runs[i].run_id);
+	for (uint32_t r = 0; r < walk->manifest.run_count; r++) {
+		const struct manifest_run *run = &walk->manifest.runs[r];
+
+		if (!run->level)
+			forget_layer(walk, run->run_id);
+		for (uint32_t i = 0; i < run->layer_count; i++)
+			forget_layer(walk, manifest_run_layers(run)[i].layer_id);
+	}
 	for (uint32_t i = 0; i < walk->manifest.open_count; i++)
 		forget_layer(walk, walk->manifest.open_ids[i]);
 }
 
-#define PREFETCH_BYTES (1u << 20)
-
-/* The disk stays busy from one layer to the next: the first that is read of layer @at, header,
- * footer and the front of its log, is on its way before it is needed. */
-static void prefetch_layer(const struct walk *walk, uint32_t at)
+static void prefetch_run(const struct walk *walk, uint32_t at)
 {
-	const struct manifest_run *entry;
-	int fd;
+	const struct manifest_run *run;
 
 	if (at >= walk->manifest.run_count)
 		return;
-	entry = &walk->manifest.runs[at];
-	if (entry->file_bytes < LAYER_BLOCK_BYTES)
-		return;
-	if (open_layer_file(walk, entry->run_id, &fd) == 0) {
-		io_prefetch(fd, 0, PREFETCH_BYTES);
-		io_prefetch(fd, entry->file_bytes - LAYER_BLOCK_BYTES, LAYER_BLOCK_BYTES);
-	}
-	io_close(fd);
+	run = &walk->manifest.runs[at];
+	if (!run->level)
+		prefetch_file(walk, run->run_id, run->file_bytes);
+	else if (run->layer_count)
+		prefetch_file(walk, manifest_run_layers(run)->layer_id,
+			      manifest_run_layers(run)->file_bytes);
 }
 
 static int check_layers(struct walk *walk)
@@ -299,7 +340,7 @@ static int check_layers(struct walk *walk)
 	walk->chain = manifest->store.seed;
 	walk->durable = manifest->durable;
 	for (uint32_t i = 0; i < manifest->run_count && !err; i++) {
-		prefetch_layer(walk, i + 1);
+		prefetch_run(walk, i + 1);
 		err = check_run(walk, &manifest->runs[i]);
 	}
 	if (manifest->durable.value > walk->durable.value)
@@ -325,7 +366,7 @@ int engine_check(int dir_fd, bool forget, const struct check_hooks *hooks,
 	if (!err)
 		err = io_open(dir_fd, LAYERS_NAME, O_RDONLY | O_DIRECTORY, 0, &walk.layers_fd);
 	if (err == -ENOENT && walk.manifest.run_count + walk.manifest.open_count == 0)
-		found_in_manifest(&walk, "the directory 'layers' is missing");
+		engine_found_in_manifest(walk.hooks, "the directory 'layers' is missing");
 	if (!err && forget)
 		forget_layers(&walk);
 	if (!err)
@@ -334,106 +375,6 @@ int engine_check(int dir_fd, bool forget, const struct check_hooks *hooks,
 		err = io_list(walk.layers_fd, ".", check_unnamed, &walk);
 	io_close(walk.layers_fd);
 	manifest_close(&walk.manifest);
-	return err;
-}
-
-/* ---- an engine in use ---- */
-
-/* The layers there are, and how far each is published. *targets_out is freed by the caller. */
-static int snapshot_take(struct engine *engine, struct layer_check_target **targets_out,
-			 uint32_t *count_out)
-{
-	struct layer_guard guard;
-	struct layer_check_target *targets;
-
-	engine_guard_take(engine, &guard);
-	*count_out = 0;
-	*targets_out = targets = calloc(guard.map->run_count + 1, sizeof(*targets));
-	for (uint32_t i = 0; targets && i < guard.map->run_count; i++) {
-		struct layer *layer = guard.map->runs[i]->layer;
-		struct layer_check_target *target = &targets[*count_out];
-
-		if (!layer)
-			continue;
-		++*count_out;
-		target->dir_fd = engine->layers_fd;
-		target->store = &engine->store;
-		target->layer_id = layer->id;
-		target->start = layer->start;
-		target->chain_known = true;
-		if (layer->kind == LAYER_SEALED) {
-			const struct layer_footer *footer =
-				sealed_layer_footer((struct sealed_layer *)layer);
-
-			target->sealed = true;
-			target->end = footer->end;
-			target->chain_start = footer->chain_start;
-			target->chain_end = footer->chain_end;
-			target->file_bytes = sealed_layer_file_bytes((struct sealed_layer *)layer);
-		} else {
-			struct open_layer *open = (struct open_layer *)layer;
-
-			target->chain_start = open->chain_start;
-			target->tail_bytes = atomic_load_explicit(&open->tail, memory_order_acquire);
-		}
-	}
-	layer_guard_drop(&guard);
-	return targets ? 0 : -ENOMEM;
-}
-
-/* Each layer in use is in the manifest, which is read anew from disk. */
-static int check_named(struct walk *walk, const struct layer_check_target *targets, uint32_t count)
-{
-	struct report report = { "" };
-	int err = manifest_open(&walk->manifest, walk->manifest.dir_fd, false, &report);
-
-	if (err == -ENOMEM)
-		return err;
-	if (err) {
-		found_in_manifest(walk, report.text);
-		return 0;
-	}
-	for (uint32_t i = 0; i < count; i++) {
-		const struct layer_check_target *target = &targets[i];
-		const struct manifest_run *entry = manifest_find(&walk->manifest, target->layer_id);
-
-		if (!manifest_names(&walk->manifest, target->layer_id))
-			found_in_manifest(walk, "a layer in use is not named");
-		else if (target->sealed && (!entry || entry->end.value != target->end.value ||
-					    entry->chain_end != target->chain_end))
-			found_in_manifest(walk, "a sealed layer is not named as it is");
-	}
-	manifest_close(&walk->manifest);
-	return 0;
-}
-
-int engine_check_running(struct engine *engine, const struct check_hooks *hooks,
-			 struct engine_check_result *result_out)
-{
-	struct walk walk = { .hooks = hooks, .result = result_out };
-	struct layer_check_target *targets;
-	uint32_t count;
-	int err = snapshot_take(engine, &targets, &count);
-
-	memset(result_out, 0, sizeof(*result_out));
-	if (err)
-		return err;
-	/* After the snapshot: what is in the map was in the manifest before. */
-	walk.manifest.dir_fd = engine->dir_fd;
-	err = check_named(&walk, targets, count);
-	for (uint32_t i = 0; i < count && !err; i++) {
-		const struct layer_check_target *target = &targets[i];
-		struct layer_check_result found;
-
-		err = layer_check(target, hooks, &found);
-		result_out->layer_count++;
-		result_out->version_count += found.version_count;
-		result_out->end = target->sealed
-					  ? target->end
-					  : lsn_make(target->start.value + target->tail_bytes -
-						     LAYER_HEADER_BYTES);
-	}
-	free(targets);
 	return err;
 }
 

@@ -12,6 +12,8 @@
 #include "engine_internal.h"
 #include "io.h"
 #include "layer_check.h"
+#include "table_format.h"
+#include "table_rebuild.h"
 
 #define COPY_BYTES (1u << 20)
 #define ASIDE_NEW_NAME "aside.new"
@@ -26,7 +28,9 @@ struct repair {
 	struct lsn end;                 /* where the history leads to so far */
 	uint64_t chain;
 	struct lsn durable;
-	bool broken;                    /* a sealed layer is beyond repair: what is behind stays as it is */
+	bool broken;                    /* what there is makes no history: it stays as it is */
+	uint64_t *replaced;             /* layers whose files go once the manifest doesn't need them; owned */
+	uint32_t replaced_count;
 };
 
 static void done(struct repair *repair, const char *format, ...)
@@ -113,7 +117,56 @@ static int set_aside(struct repair *repair, int dir_fd, const char *name)
 	return err;
 }
 
+/* The file of @layer_id was set aside and goes once the manifest is written. */
+static int will_go(struct repair *repair, uint64_t layer_id)
+{
+	uint64_t *ids = realloc(repair->replaced, (repair->replaced_count + (size_t)1) * sizeof(*ids));
+
+	if (!ids)
+		return -ENOMEM;
+	repair->replaced = ids;
+	ids[repair->replaced_count++] = layer_id;
+	return 0;
+}
+
+/* What is left of a layer that is lost is kept for people. */
+static int lose_file(struct repair *repair, uint64_t layer_id)
+{
+	char name[LAYER_NAME_BYTES];
+	int err;
+
+	layer_name(layer_id, name);
+	err = set_aside(repair, repair->layers_fd, name);
+	return err ? err : will_go(repair, layer_id);
+}
+
+static void remove_replaced(struct repair *repair)
+{
+	char name[LAYER_NAME_BYTES];
+
+	for (uint32_t i = 0; i < repair->replaced_count; i++) {
+		layer_name(repair->replaced[i], name);
+		(void)io_unlink(repair->layers_fd, name);
+	}
+}
+
 /* ---- sealed layers ---- */
+
+/* The chain of the log at @start: that of the run that ends there. False: it is not known. */
+static bool chain_at(const struct repair *repair, struct lsn start, uint64_t *chain_out)
+{
+	const struct manifest *manifest = &repair->manifest;
+
+	*chain_out = manifest->store.seed;
+	if (!start.value)
+		return true;
+	for (uint32_t i = 0; i < manifest->run_count; i++)
+		if (manifest->runs[i].end.value == start.value) {
+			*chain_out = manifest->runs[i].chain_end;
+			return true;
+		}
+	return false;
+}
 
 static void ignore_finding(void *context, const struct finding *finding)
 {
@@ -129,9 +182,10 @@ static int check_sealed(struct repair *repair, const struct manifest_run *entry,
 	struct layer_check_target target = {
 		.dir_fd = repair->layers_fd, .store = &repair->manifest.store,
 		.layer_id = entry->run_id, .sealed = true, .start = entry->start,
-		.chain_start = repair->chain, .chain_known = true, .durable = repair->durable,
 		.end = entry->end, .chain_end = entry->chain_end, .file_bytes = entry->file_bytes,
 	};
+
+	target.chain_known = chain_at(repair, entry->start, &target.chain_start);
 
 	return layer_check(&target, &quiet, found_out);
 }
@@ -150,11 +204,13 @@ static int check_open(struct repair *repair, uint64_t layer_id, struct layer_che
 static int rebuild(struct repair *repair, struct manifest_run *entry)
 {
 	struct layer_footer footer = { .start = entry->start, .end = entry->end,
-				       .chain_start = repair->chain, .chain_end = entry->chain_end };
+				       .chain_end = entry->chain_end };
 	char name[LAYER_NAME_BYTES], new_name[LAYER_NAME_BYTES + 4];
 	uint64_t file_bytes;
 	int err;
 
+	if (!chain_at(repair, entry->start, &footer.chain_start))
+		return 1;
 	layer_name(entry->run_id, name);
 	snprintf(new_name, sizeof(new_name), "%s.new", name);
 	err = open_layer_rebuild(repair->layers_fd, entry->run_id, &repair->manifest.store, &footer,
@@ -176,26 +232,167 @@ static int rebuild(struct repair *repair, struct manifest_run *entry)
 	return err;
 }
 
+/* Nothing leads to what the layer holds: from now on that is known, and nobody looks behind it. */
+static int lose_sealed(struct repair *repair, struct manifest_run *entry)
+{
+	int err = lose_file(repair, entry->run_id);
+
+	if (err || entry->lost)
+		return err;
+	entry->lost = repair->manifest_changed = true;
+	done(repair, "the history from LSN %" PRIu64 " to %" PRIu64 " is lost; what needs it is refused, "
+	     "the rest reads as before", entry->start.value + 1, entry->end.value);
+	return 0;
+}
+
+/* One that was lost may be there again, from a backup. */
+static void find_again(struct repair *repair, bool *lost, uint64_t layer_id)
+{
+	if (!*lost)
+		return;
+	*lost = false;
+	repair->manifest_changed = true;
+	done(repair, "layer %" PRIu64 ", which was lost, is there again", layer_id);
+}
+
 static int repair_sealed(struct repair *repair, struct manifest_run *entry)
 {
 	struct layer_check_result found;
+	bool bad;
 	int err;
 
-	if (entry->start.value != repair->end.value || entry->end.value < entry->start.value ||
-	    entry->end.value - entry->start.value > LAYER_SIZE_MAX) {
+	if (entry->end.value < entry->start.value || entry->end.value - entry->start.value > LAYER_SIZE_MAX) {
 		repair->broken = true;
 		return 0;
 	}
 	err = check_sealed(repair, entry, &found);
-	if (!err && (found.header_bad || found.index_bad) && !found.log_lost && !found.missing)
+	bad = found.header_bad || found.index_bad;
+	if (!err && found.missing && entry->lost)
+		return 0;
+	if (!err && bad && !found.log_lost && !found.missing)
 		err = rebuild(repair, entry);
-	else if (!err && (found.missing || ((found.header_bad || found.index_bad) && found.log_lost)))
+	else if (!err && (found.missing || bad))
 		err = 1;
-	if (err == 1)
-		repair->broken = true;
-	repair->end = repair->durable = entry->end;
-	repair->chain = entry->chain_end;
+	if (!err)
+		find_again(repair, &entry->lost, entry->run_id);
+	return err == 1 ? lose_sealed(repair, entry) : err;
+}
+
+/* ---- tables ---- */
+
+static int lose_table(struct repair *repair, struct table_summary *table)
+{
+	int err = lose_file(repair, table->layer_id);
+
+	if (err || table->lost)
+		return err;
+	table->lost = repair->manifest_changed = true;
+	done(repair, "layer %" PRIu64 ", with what was written of inodes %" PRIu64 " to %" PRIu64
+	     " from LSN %" PRIu64 " to %" PRIu64 ", is lost; what needs it is refused, the rest reads as before",
+	     table->layer_id, table->first_key.ino, table->last_key.ino, table->start.value + 1,
+	     table->end.value);
+	return 0;
+}
+
+/* Make a new layer of its data. 1: they are damaged too. */
+static int rebuild_table(struct repair *repair, struct table_summary *table)
+{
+	struct manifest *manifest = &repair->manifest;
+	struct table_summary made;
+	char name[LAYER_NAME_BYTES];
+	int err = table_rebuild(repair->layers_fd, table, &manifest->store, manifest->id_next,
+				manifest->compression, &made);
+
+	if (err == -EBADMSG || err == -EUCLEAN || err == -EIO)
+		return 1;
+	if (!err)
+		err = io_sync_dir(repair->layers_fd);
+	if (!err)
+		err = lose_file(repair, table->layer_id);
+	if (err)
+		return err;
+	layer_name(table->layer_id, name);
+	done(repair, "the index of 'layers/%s' was made anew from its data, as layer %" PRIu64, name,
+	     made.layer_id);
+	manifest->id_next++;
+	*table = made;
+	repair->manifest_changed = true;
+	return 0;
+}
+
+/* Readers go by the footer: the header is for those who look at the file alone. */
+static int mend_table_header(struct repair *repair, const struct table_summary *table)
+{
+	const struct table_header header = { table->layer_id, table->start, table->end };
+	uint8_t bytes[TABLE_HEADER_BYTES];
+	char name[LAYER_NAME_BYTES];
+	int fd = -1, err;
+
+	layer_name(table->layer_id, name);
+	err = set_aside(repair, repair->layers_fd, name);
+	if (!err)
+		err = io_open(repair->layers_fd, name, O_RDWR, 0, &fd);
+	table_header_encode(&header, &repair->manifest.store, bytes);
+	if (!err)
+		err = io_write(fd, bytes, sizeof(bytes), 0);
+	if (!err)
+		err = io_sync(fd);
+	io_close(fd);
+	if (!err)
+		done(repair, "the header of 'layers/%s' was made anew", name);
+	return err;
+}
+
+/* What is damaged in data blocks alone is refused where it is met, and so is what a damaged block of the index
+ * leads to if the data can't all be read either. */
+static int repair_table(struct repair *repair, const struct manifest_run *run,
+			struct table_summary *table)
+{
+	struct layer_check_target target = { .dir_fd = repair->layers_fd,
+					     .store = &repair->manifest.store, .from = run->from,
+					     .table = table };
+	struct layer_check_result found;
+	int err = layer_check(&target, &quiet, &found);
+
+	if (err || (found.missing && table->lost))
+		return err;
+	if (found.missing)
+		return lose_table(repair, table);
+	if (found.index_bad)
+		err = rebuild_table(repair, table);
+	else if (found.header_bad)
+		err = mend_table_header(repair, table);
+	if (err == 1 && found.footer_bad)
+		return lose_table(repair, table);
+	if (err >= 0)
+		find_again(repair, &table->lost, table->layer_id);
 	return err < 0 ? err : 0;
+}
+
+static int repair_tables(struct repair *repair, struct manifest_run *run)
+{
+	int err = 0;
+
+	for (uint32_t i = 0; i < run->layer_count && !err; i++)
+		err = repair_table(repair, run, &run->layers[run->layer_first + i]);
+	return err;
+}
+
+/* A run, and where the history leads behind it. */
+static int repair_run(struct repair *repair, struct manifest_run *run)
+{
+	int err;
+
+	if (run->start.value > repair->end.value) {
+		repair->broken = true;
+		return 0;
+	}
+	err = run->level ? repair_tables(repair, run) : repair_sealed(repair, run);
+	if (run->end.value > repair->end.value) {
+		repair->end = repair->durable = run->end;
+		repair->chain = run->chain_end;
+	}
+	return err;
 }
 
 /* ---- the end of the history ---- */
@@ -423,8 +620,20 @@ static int repair_open(struct repair *repair)
 
 struct unnamed {
 	struct repair *repair;
-	uint64_t layer_id;              /* the lowest; 0: none */
+	bool history;                   /* a layer in the order of its log that no run holds */
+	bool table;
 };
+
+static bool is_table(const struct repair *repair, const char *name)
+{
+	uint8_t bytes[8];
+	int fd, err = io_open(repair->layers_fd, name, O_RDONLY, 0, &fd);
+
+	if (!err)
+		err = io_read(fd, bytes, sizeof(bytes), 0);
+	io_close(fd);
+	return !err && table_header_is(bytes);
+}
 
 static int note_unnamed(void *context, const char *name)
 {
@@ -432,27 +641,73 @@ static int note_unnamed(void *context, const char *name)
 	struct repair *repair = unnamed->repair;
 	uint64_t layer_id;
 
-	if (layer_name_parse(name, &layer_id) || manifest_names(&repair->manifest, layer_id) ||
-	    judge_unnamed(repair->layers_fd, &repair->manifest, name) >= 0)
+	if (layer_name_parse(name, &layer_id))
 		return 0;
-	if (!unnamed->layer_id || layer_id < unnamed->layer_id)
-		unnamed->layer_id = layer_id;
+	/* Whatever comes to be made has an id that no file has. */
+	if (layer_id >= repair->manifest.id_next)
+		repair->manifest.id_next = layer_id + 1;
+	if (manifest_names(&repair->manifest, layer_id))
+		return 0;
+	unnamed->table |= is_table(repair, name);
+	unnamed->history |= judge_unnamed(repair->layers_fd, &repair->manifest, name) < 0;
 	return 0;
 }
 
-/* Layer files that nothing names are what a manifest that was cut short has lost: the
- * survey knows what they are. */
+static bool is_missing(const struct repair *repair, uint64_t layer_id)
+{
+	char name[LAYER_NAME_BYTES];
+	int fd, err;
+
+	layer_name(layer_id, name);
+	err = io_open(repair->layers_fd, name, O_RDONLY, 0, &fd);
+	io_close(fd);
+	return err == -ENOENT;
+}
+
+/* Is there no file where the manifest says that there is one? */
+static bool something_is_missing(const struct repair *repair)
+{
+	for (uint32_t r = 0; r < repair->manifest.run_count; r++) {
+		const struct manifest_run *run = &repair->manifest.runs[r];
+		const struct table_summary *tables = manifest_run_layers(run);
+
+		if (!run->level && !run->lost && is_missing(repair, run->run_id))
+			return true;
+		for (uint32_t i = 0; i < run->layer_count; i++)
+			if (!tables[i].lost && is_missing(repair, tables[i].layer_id))
+				return true;
+	}
+	return false;
+}
+
+/* Does what the files say lose less than what the manifest says? */
+static bool is_better(struct repair *repair, const struct manifest *survey)
+{
+	struct repair other = *repair;
+
+	other.manifest = *survey;
+	return !something_is_missing(&other);
+}
+
+/* Layer files that nothing names are what a manifest that was cut short has lost, and so may be tables beside
+ * layers that are missing: they took their place. The survey knows what they are. */
 static int repair_unnamed(struct repair *repair)
 {
 	struct manifest survey;
-	struct unnamed unnamed = { repair, 0 };
+	struct unnamed unnamed = { .repair = repair };
 	int err = io_list(repair->layers_fd, ".", note_unnamed, &unnamed);
 
-	if (err || !unnamed.layer_id)
+	if (err || !(unnamed.history || (unnamed.table && something_is_missing(repair))))
 		return err;
 	err = engine_survey(repair->dir_fd, &repair->manifest, &survey);
+	if (err == -EUCLEAN && !unnamed.history)
+		return 0;
 	if (err)
 		return err;
+	if (!unnamed.history && !is_better(repair, &survey)) {
+		manifest_close(&survey);
+		return 0;
+	}
 	done(repair, "layers that the manifest did not name were named again");
 	manifest_close(&repair->manifest);
 	repair->manifest = survey;
@@ -488,7 +743,7 @@ static int repair_layers(struct repair *repair)
 
 	repair->chain = repair->manifest.store.seed;
 	for (uint32_t i = 0; i < repair->manifest.run_count && !err; i++)
-		err = repair_sealed(repair, &repair->manifest.runs[i]);
+		err = repair_run(repair, &repair->manifest.runs[i]);
 	/* Where the history leads is not known behind what is broken. */
 	if (!err && !repair->broken)
 		err = repair_open(repair);
@@ -502,7 +757,9 @@ static int save_manifest(struct repair *repair)
 	if (!repair->manifest_changed || repair->broken)
 		return 0;
 	err = set_aside(repair, repair->dir_fd, MANIFEST_NAME);
-	return err ? err : manifest_replace(&repair->manifest);
+	if (!err)
+		err = manifest_replace(&repair->manifest);
+	return err;
 }
 
 int engine_repair(int dir_fd, const struct repair_hooks *hooks)
@@ -525,6 +782,9 @@ int engine_repair(int dir_fd, const struct repair_hooks *hooks)
 		err = repair_layers(&repair);
 	if (!err)
 		err = save_manifest(&repair);
+	if (!err && !repair.broken)
+		remove_replaced(&repair);
+	free(repair.replaced);
 	manifest_close(&repair.manifest);
 	io_close(repair.layers_fd);
 	io_close(repair.damaged_fd);

@@ -16,7 +16,7 @@
 #include "io.h"
 #include "table_writer.h"
 
-#define PIECE_LAYERS_MAX 4096u
+#define PIECE_LAYERS_MAX 4096u  /* one record names them all; the last is as large as it has to be */
 
 struct piece {
 	struct engine *engine;
@@ -88,12 +88,21 @@ static int begin_layer(struct piece *piece)
 				 piece->job->dry ? 0 : engine_new_id(engine), &engine->store, &options, &piece->writer);
 }
 
+/* A layer that is full ends with its last key; one whose last key goes on and on is split. */
+static uint64_t full_bytes(const struct piece *piece, struct key next)
+{
+	uint64_t bytes = piece->limits->layer_bytes;
+
+	return key_equal(next, piece->last_key) ? bytes + bytes / 4 : bytes;
+}
+
 static int write_version(void *context, const struct table_entry *entry)
 {
 	struct piece *piece = context;
 	int err = 0;
 
-	if (piece->writer && table_writer_bytes(piece->writer) >= piece->limits->layer_bytes)
+	if (piece->writer && piece->count < PIECE_LAYERS_MAX &&
+	    table_writer_bytes(piece->writer) >= full_bytes(piece, entry->key))
 		err = finish_layer(piece, key_equal(piece->last_key, entry->key)
 						  ? TABLE_SPLITS_KEY
 						  : TABLE_ENDS_KEY);
@@ -113,7 +122,10 @@ static bool is_full(const struct piece *piece)
 	uint64_t written = piece->written_bytes +
 			   (piece->writer ? table_writer_bytes(piece->writer) : 0);
 
-	return written >= piece->limits->layer_bytes ||
+	/* A piece in which all was dropped is not worth a record. */
+	if (!written)
+		return false;
+	return written >= piece->limits->output_bytes ||
 	       merge_bytes(piece->job->merge) - piece->job->bytes_before >=
 		       piece->limits->input_bytes;
 }
@@ -129,8 +141,16 @@ static int next_entry(struct merge_job *job)
 	return err;
 }
 
-/* Write versions until the piece is full and a key ends. 0 and where the next begins; 1: nothing is
- * left; -errno. */
+static struct key key_behind(struct key key)
+{
+	return (struct key){ key.ino + (key.sub == UINT64_MAX), key.sub + 1 };
+}
+
+/*
+ * Write versions until the piece is full and a key ends. 0 and where the next begins; 1: nothing is
+ * left; -errno. It ends just behind its last key: what was dropped between that and the next
+ * is still the inputs', so that runs put together from files alone (manifest_add_tables) miss no tombstone.
+ */
 static int write_versions(struct piece *piece, struct key *upto_out)
 {
 	struct merge_job *job = piece->job;
@@ -143,8 +163,9 @@ static int write_versions(struct piece *piece, struct key *upto_out)
 		if (err)
 			break;
 		if (!first && !key_equal(job->entry.key, key) && is_full(piece)) {
-			*upto_out = job->entry.key;
-			return keeper_end(piece->keeper, write_version, piece);
+			err = keeper_end(piece->keeper, write_version, piece);
+			*upto_out = key_behind(piece->last_key);
+			return err;
 		}
 		first = false;
 		key = job->entry.key;
@@ -221,12 +242,8 @@ static int publish(struct piece *piece, const struct manifest_piece *record,
 static void remove_layers(struct engine *engine, struct layer **layers, uint32_t count)
 {
 	guard_wait();
-	for (uint32_t i = 0; i < count; i++) {
-		uint64_t layer_id = layers[i]->id;
-
-		engine_free_layer(layers[i]);
-		unlink_layer(engine, layer_id);
-	}
+	for (uint32_t i = 0; i < count; i++)
+		compactor_remove_layer(engine, layers[i]);
 }
 
 static int make_live(struct piece *piece, struct key upto, bool last)
@@ -234,20 +251,25 @@ static int make_live(struct piece *piece, struct key upto, bool last)
 	struct engine *engine = piece->engine;
 	struct layer_map_edit edit;
 	struct manifest_piece record;
+	bool written;
 	int err;
 
 	fill_record(piece, upto, last, &record);
+	atomic_fetch_add(&engine->compactor.piece_steps, 1);
 	pthread_mutex_lock(&engine->manifest_lock);
 	err = manifest_piece_done(&engine->manifest, &record);
 	piece->broken = engine->manifest.broken;
 	pthread_mutex_unlock(&engine->manifest_lock);
 	/* Of a record that could not be written whole or synced nobody knows whether it is there. */
 	piece->named = !err || piece->broken;
-	if (err)
-		return err;
+	written = !err;
 	/* From here on the files are the store's. Without memory for a map there is no way on but
 	 * to be opened again. */
-	err = publish(piece, &record, &edit);
+	if (!err)
+		err = publish(piece, &record, &edit);
+	atomic_fetch_add(&engine->compactor.piece_steps, 1);
+	if (!written)
+		return err;
 	if (err)
 		return err == -ENOMEM ? -ENOTRECOVERABLE : err;
 	piece->job->layer_count += piece->count;
@@ -329,14 +351,18 @@ static int job_open(struct engine *engine, struct merge_job *job)
 		return -ENOMEM;
 	job->layers = all.layers;
 	err = merge_open(inputs, job->input_count, job->from, &job->merge);
+	job->buffer_bytes = (uint64_t)job->input_count * MERGE_INPUT_BYTES;
+	atomic_fetch_add(&engine->compactor.buffer_bytes, job->buffer_bytes);
 	job->bytes_before = 0;
 	if (err)
-		merge_job_rest(job);
+		merge_job_rest(&engine->compactor, job);
 	return err;
 }
 
-void merge_job_rest(struct merge_job *job)
+void merge_job_rest(struct compactor *compactor, struct merge_job *job)
 {
+	atomic_fetch_sub(&compactor->buffer_bytes, job->buffer_bytes);
+	job->buffer_bytes = 0;
 	merge_close(job->merge);
 	free(job->layers);
 	job->merge = NULL;
@@ -436,7 +462,7 @@ int merge_piece(struct engine *engine, struct merge_job *job, const struct piece
 	if (!err)
 		job->from = upto;
 	else
-		merge_job_rest(job);
+		merge_job_rest(&engine->compactor, job);
 	*fatal_out = piece.broken || (err && piece.write_failed && err != -ENOSPC && err != -ENOMEM &&
 				      err != -EDQUOT && err != -ECANCELED);
 	piece_end(&piece);

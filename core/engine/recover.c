@@ -48,7 +48,7 @@ static int report_layer(struct recovery *recovery, int err, uint64_t layer_id)
 		err = -EUCLEAN;
 	return report_set(recovery->report, err,
 			  "layer file 'layers/%s' is %s; nothing was changed: restore the file from a "
-			  "backup of the store", name, what);
+			  "backup of the store, or run 'varve check --repair'", name, what);
 }
 
 /* Does a layer go on where the history so far ends? One that is part of a merge under way lies
@@ -85,7 +85,7 @@ static int recover_sealed(struct recovery *recovery, const struct manifest_run *
 	int err;
 
 	err = sealed_layer_open(engine->layers_fd, entry->run_id, &engine->store, engine->cache,
-				&layer);
+				engine->views, &layer);
 	if (err)
 		return report_layer(recovery, err, entry->run_id);
 	base = sealed_layer_base(layer);
@@ -108,14 +108,18 @@ static int recover_sealed(struct recovery *recovery, const struct manifest_run *
 	return 0;
 }
 
-/* A layer file that a repair noted as gone: nobody looks behind it. */
+/* A layer file that a repair noted as gone: nobody looks behind it. How many inode numbers were given
+ * out in there is not known, but each took a byte at least. */
 static int recover_lost(struct recovery *recovery, const struct manifest_run *run)
 {
 	struct layer *none = NULL;
 	int err = map_run(recovery->engine, run, &none);
 
-	recovery->end = recovery->durable = run->end;
-	recovery->chain = run->chain_end;
+	atomic_fetch_add(&recovery->engine->ino_next, run->end.value - run->start.value);
+	if (run->end.value > recovery->end.value) {
+		recovery->end = recovery->durable = run->end;
+		recovery->chain = run->chain_end;
+	}
 	return err;
 }
 
@@ -306,7 +310,7 @@ static int recover_layers(struct recovery *recovery)
 				  "the history is damaged at LSN %" PRIu64 ", in layer file "
 				  "'layers/%s': %" PRIu64 " bytes behind it had been synced and can't "
 				  "be read; nothing was changed: restore the file from a backup of the "
-				  "store", recovery->end.value, recovery->short_name,
+				  "store, or run 'varve check --repair'", recovery->end.value, recovery->short_name,
 				  recovery->durable.value - recovery->end.value);
 	return 0;
 }
@@ -414,7 +418,7 @@ static int look_for_tables(struct sweep *sweep, struct recovery *recovery)
 		const struct table_summary *tables = manifest_run_layers(run);
 
 		for (uint32_t i = 0; run->level && i < run->layer_count; i++)
-			if (!is_there(sweep, tables[i].layer_id))
+			if (!tables[i].lost && !is_there(sweep, tables[i].layer_id))
 				return report_layer(recovery, -ENOENT, tables[i].layer_id);
 	}
 	return 0;
@@ -432,7 +436,7 @@ static int sweep_one(struct sweep *sweep, uint64_t layer_id)
 		return report_set(sweep->report, verdict,
 				  "layer file 'layers/%s' holds history but the file 'manifest' does "
 				  "not name it: the manifest was cut short; nothing was changed: "
-				  "restore it from a backup of the store", name);
+				  "restore it from a backup of the store, or run 'varve check --repair'", name);
 	if (layer_id >= atomic_load(&engine->next_id))
 		atomic_store(&engine->next_id, layer_id + 1);
 	if (verdict == 0 && !engine->options.read_only)
@@ -540,14 +544,14 @@ int engine_recover(struct engine *engine, struct report *report)
 	};
 	int err;
 
+	if (engine->manifest.ino_next > atomic_load(&engine->ino_next))
+		atomic_store(&engine->ino_next, engine->manifest.ino_next);
 	engine->maps.alone = true;
 	err = recover_layers(&recovery);
 	engine->maps.alone = false;
 	if (err)
 		return err;
 	atomic_store(&engine->next_id, engine->manifest.id_next);
-	if (engine->manifest.ino_next > atomic_load(&engine->ino_next))
-		atomic_store(&engine->ino_next, engine->manifest.ino_next);
 	engine->chain_recovered = recovery.chain;
 	atomic_store(&engine->newest, recovery.end.value);
 	atomic_store(&engine->durable, recovery.durable.value);

@@ -8,6 +8,7 @@
 
 #include "index_check.h"
 #include "io.h"
+#include "table_check.h"
 
 /* One layer under check. */
 struct layer_walk {
@@ -258,12 +259,38 @@ static int walk_file(struct layer_walk *walk)
 	return err;
 }
 
+/* Findings, but for those of versions that another run has by now. */
+struct needed {
+	const struct check_hooks *hooks;
+	struct key from;
+};
+
+static void take_needed(void *context, const struct finding *finding)
+{
+	const struct needed *needed = context;
+
+	if (finding->kind != FINDING_VERSION || key_compare(finding->key, needed->from) >= 0)
+		needed->hooks->found(needed->hooks->context, finding);
+}
+
+static bool pass_progress(void *context, uint64_t bytes)
+{
+	const struct needed *needed = context;
+
+	return check_progress(needed->hooks, bytes) == 0;
+}
+
 int layer_check(const struct layer_check_target *target, const struct check_hooks *hooks,
 		struct layer_check_result *result_out)
 {
-	struct layer_walk walk = { .target = *target, .hooks = hooks, .result = result_out, .fd = -1 };
+	struct needed needed = { hooks, target->from };
+	const struct check_hooks needed_hooks = { take_needed, pass_progress, &needed };
+	struct layer_walk walk = { .target = *target, .hooks = &needed_hooks, .result = result_out,
+				   .fd = -1 };
 	int err;
 
+	if (target->table)
+		return table_check(target, hooks, result_out);
 	memset(result_out, 0, sizeof(*result_out));
 	result_out->end = target->sealed ? target->end : target->start;
 	result_out->chain_end = target->sealed ? target->chain_end : target->chain_start;

@@ -16,6 +16,10 @@
  * lies between is looked up in the index: readers go by that, so nothing that it
  * still leads to is lost.
  *
+ * A table layer has no log. Its index is looked at first, then its data blocks in the order of the file: each
+ * has its checksum and makes sense, versions ascend over all of them, fences and top blocks say
+ * where each begins, the filter knows every key, and counts and ends are those of the footer.
+ *
  * Nothing on disk changes. Any thread.
  */
 #ifndef VARVE_LAYERS_LAYER_CHECK_H
@@ -26,6 +30,7 @@
 
 #include "finding.h"
 #include "layer_file.h"
+#include "table_summary.h"
 
 /* A layer, and what others say of it. */
 struct layer_check_target {
@@ -44,14 +49,20 @@ struct layer_check_target {
 	struct lsn durable;
 	/* Of an open one that is written to meanwhile: what is published; 0: nobody writes. */
 	uint64_t tail_bytes;
+	/* Keys below are in another run by now: what is damaged of them harms nothing and is not told. */
+	struct key from;
+	/* A table layer: what the manifest says of it. Of the above @dir_fd, @store and
+	 * @from are looked at then. NULL: a layer in the order of its log. */
+	const struct table_summary *table;
 };
 
 struct layer_check_result {
 	bool missing;                   /* there is no such file */
 	bool started;                   /* false of a spare */
 	bool header_bad, index_bad, log_bad;    /* log_bad: heads that do not follow */
+	bool footer_bad;                /* of a table layer: so nothing in it is found */
 	bool log_lost;                  /* heads that nothing is known of without the index */
-	bool version_bad;               /* a payload */
+	bool version_bad;               /* a payload; of a table layer a data block */
 	struct lsn end;                 /* of an open one: where its history ends */
 	uint64_t chain_end;             /* there */
 	struct lsn durable;             /* highest LSN that an open one says had been synced; 0: none */

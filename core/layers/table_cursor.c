@@ -165,7 +165,8 @@ static int load_block(struct table_cursor *cursor)
 		cursor->bytes_room = err ? 0 : fence.block_bytes;
 	}
 	if (!err)
-		err = table_unpack(cursor->layer, &fence, stored, cursor->bytes);
+		err = table_unpack(&cursor->layer->summary, cursor->layer->base.store, &fence, stored,
+				   cursor->bytes);
 	if (err)
 		return err;
 	table_block_view(cursor->bytes, &cursor->block);

@@ -137,7 +137,8 @@ static int data_fill(void *context, uint8_t *bytes)
 		return -ENOMEM;
 	err = table_read(source->layer, stored, source->fence.stored_bytes, source->fence.offset);
 	if (!err)
-		err = table_unpack(source->layer, &source->fence, stored, bytes);
+		err = table_unpack(&source->layer->summary, source->layer->base.store,
+				   &source->fence, stored, bytes);
 	free(stored);
 	return err;
 }

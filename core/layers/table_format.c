@@ -57,6 +57,21 @@ int table_header_decode(const uint8_t bytes[TABLE_HEADER_BYTES], const struct st
 	return 0;
 }
 
+int table_header_identity(const uint8_t bytes[TABLE_HEADER_BYTES],
+			  uint64_t (*seed_of)(const uint8_t id[16]), struct store_identity *store_out)
+{
+	struct get_cursor c = get_cursor(bytes, TABLE_HEADER_BYTES);
+	struct table_header header;
+
+	memset(store_out, 0, sizeof(*store_out));
+	get_bytes(&c, sizeof(header_magic));
+	get_u32(&c);
+	store_out->page_size_bytes = get_u32(&c);
+	memcpy(store_out->id, get_bytes(&c, sizeof(store_out->id)), sizeof(store_out->id));
+	store_out->seed = seed_of(store_out->id);
+	return table_header_decode(bytes, store_out, &header) ? -EUCLEAN : 0;
+}
+
 static uint64_t block_seed(const struct store_identity *store, uint64_t layer_id, uint64_t offset)
 {
 	uint8_t bytes[16];

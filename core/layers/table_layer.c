@@ -65,6 +65,8 @@ static int read_footer(struct table_layer *layer, struct table_shape *shape_out)
 	struct table_summary summary;
 	int err;
 
+	if (layer->summary.lost)
+		return -EBADMSG;
 	if (layer->summary.file_bytes < LAYER_BLOCK_BYTES)
 		return -EUCLEAN;
 	err = table_read(layer, block, sizeof(block), layer->summary.file_bytes - sizeof(block));
@@ -133,17 +135,38 @@ int table_layer_verify(struct layer *layer_base)
 	return err ? err : read_footer(layer, &shape);
 }
 
-int table_unpack(const struct table_layer *layer, const struct table_fence *fence,
-		 const uint8_t *stored, uint8_t *bytes)
+static int unpack_bytes(const struct table_summary *summary, const struct store_identity *store,
+			const struct table_fence *fence, const uint8_t *stored, uint8_t *bytes)
 {
 	enum compression compression;
-	int err = table_block_open(stored, fence, layer->base.store, layer->base.id, &compression);
+	int err = table_block_open(stored, fence, store, summary->layer_id, &compression);
 
-	if (!err)
-		err = decompress(compression, stored + TABLE_BLOCK_HEADER_BYTES,
-				 fence->stored_bytes - TABLE_BLOCK_HEADER_BYTES, bytes,
-				 fence->block_bytes);
-	if (!err)
-		err = table_block_decode(bytes, fence, layer->summary.start, layer->summary.end);
-	return err;
+	return err ? err : decompress(compression, stored + TABLE_BLOCK_HEADER_BYTES,
+				      fence->stored_bytes - TABLE_BLOCK_HEADER_BYTES, bytes,
+				      fence->block_bytes);
+}
+
+int table_unpack(const struct table_summary *summary, const struct store_identity *store,
+		 const struct table_fence *fence, const uint8_t *stored, uint8_t *bytes)
+{
+	int err = unpack_bytes(summary, store, fence, stored, bytes);
+
+	return err ? err : table_block_decode(bytes, fence, summary->start, summary->end);
+}
+
+int table_unpack_alone(const struct table_summary *summary, const struct store_identity *store,
+		       struct table_fence *fence, const uint8_t *stored, uint8_t *bytes)
+{
+	struct table_block block;
+	int err = unpack_bytes(summary, store, fence, stored, bytes);
+
+	if (err)
+		return err;
+	if (fence->block_bytes < table_block_bytes(1, 1, 0) || !table_u32(bytes, 0) ||
+	    table_block_bytes(table_u32(bytes, 0), table_u32(bytes, 1), 0) > fence->block_bytes)
+		return -EUCLEAN;
+	table_block_view(bytes, &block);
+	fence->key = table_block_key(&block, 0);
+	fence->lsn = table_block_lsn(&block, 0);
+	return table_block_decode(bytes, fence, summary->start, summary->end);
 }

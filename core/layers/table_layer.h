@@ -34,6 +34,7 @@ int table_layer_verify(struct layer *layer);
  * What layer.h dispatches to, under a guard. -EBADMSG: the checksum of a block is wrong; -EUCLEAN: what
  * it says is impossible, or the file is cut short or missing (never -ENOENT, which would say
  * of a name that there is none); -ENOMEM; other -errno.
+ * Of a layer that is lost: -EBADMSG for whatever it may have held.
  */
 int table_layer_find(struct layer *layer, struct key key, struct lsn lsn,
 		     struct version *version_out);

@@ -1,5 +1,5 @@
 /*
- * Table layer, for those that read its file: the reader, its cursor.
+ * Table layer, for those that read its file: the reader, its cursor, the check.
  */
 #ifndef VARVE_LAYERS_TABLE_LAYER_INTERNAL_H
 #define VARVE_LAYERS_TABLE_LAYER_INTERNAL_H
@@ -29,9 +29,14 @@ int table_layer_shape(struct table_layer *layer, const struct table_shape **shap
 /* Read and verify one block, past the cache. As above. */
 int table_read_index_block(struct table_layer *layer, uint32_t number, uint8_t *bytes);
 
-/* Verify, decompress and decode the data block that @stored holds as @fence says. As above. */
-int table_unpack(const struct table_layer *layer, const struct table_fence *fence,
-		 const uint8_t *stored, uint8_t *bytes);
+/* Verify, decompress and decode the data block that @stored holds as @fence says, to
+ * fence->block_bytes at @bytes. As above. */
+int table_unpack(const struct table_summary *summary, const struct store_identity *store,
+		 const struct table_fence *fence, const uint8_t *stored, uint8_t *bytes);
+
+/* The same where no fence is at hand: of @fence offset and sizes are what the block says, the rest is filled. */
+int table_unpack_alone(const struct table_summary *summary, const struct store_identity *store,
+		       struct table_fence *fence, const uint8_t *stored, uint8_t *bytes);
 
 /* Read from the file, which is opened for it if need be. As above: never -ENOENT. */
 int table_read(struct table_layer *layer, void *buffer, uint64_t size_bytes, uint64_t offset_bytes);

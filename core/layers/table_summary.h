@@ -8,6 +8,7 @@
 #ifndef VARVE_LAYERS_TABLE_SUMMARY_H
 #define VARVE_LAYERS_TABLE_SUMMARY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "key.h"
@@ -48,6 +49,7 @@ struct table_summary {
 	uint64_t payload_bytes;         /* before compression */
 	uint64_t ino_max;               /* highest inode number among its keys */
 	uint64_t checksum;              /* of its footer */
+	bool lost;                      /* its file is gone for good, as a repair noted; not part of the file */
 };
 
 #endif

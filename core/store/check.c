@@ -30,7 +30,7 @@ struct check {
 
 static void hand_out(struct check *check, struct finding *finding)
 {
-	finding->known = known_has(check->known, finding);
+	finding->known |= known_has(check->known, finding);
 	if (finding->known)
 		check->result->known_count++;
 	else

@@ -60,7 +60,7 @@ static void seal_and_compare(struct image *image, int layers_fd, struct open_lay
 	require(block_cache_create(0, &cache) == 0);
 	image->written = true;
 	require(open_layer_seal(open, &footer) == 0);
-	err = sealed_layer_open(layers_fd, open->base.id, &image->store, cache, &sealed);
+	err = sealed_layer_open(layers_fd, open->base.id, &image->store, cache, NULL, &sealed);
 	require(err == 0);
 	guard_take();
 	require(compare_layers(&open->base, sealed_layer_base(sealed), rot) ==

@@ -111,7 +111,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
 			continue;
 		require(block_cache_create(0, &cache) == 0);
 		if (sealed_layer_open(layers_fd, image->files[i].layer_id, &image->store, cache,
-				      &layer) == 0) {
+				      NULL, &layer) == 0) {
 			guard_take();
 			walk(&image->files[i], sealed_layer_base(layer));
 			guard_drop();
