@@ -32,7 +32,7 @@ static struct size size_of_run(void)
 		return (struct size){ 1, 40, 2, 0, ALL_STEPS & ~RARE_STEPS, 0 };
 	if (name && strcmp(name, "long") == 0)
 		return (struct size){ 100, 80, 16, 40, ALL_STEPS, RECOVERY_STEPS };
-	return (struct size){ 4, 40, 2, 400, ALL_STEPS & ~RARE_STEPS, RECOVERY_STEPS };
+	return (struct size){ 3, 40, 2, 0, ALL_STEPS & ~RARE_STEPS, RECOVERY_STEPS };
 }
 
 static double seconds(void)
