@@ -129,8 +129,8 @@ def writer_run(m, folder, log_path, files, seed):
             os.write(log, b'{"done": %d}\n' % m.latest())
             change_apply(scratch, change)
     except OSError as error:
-        os.write(log, json.dumps({"error": errno.errorcode[error.errno],
-                                  "text": str(error)}).encode() + b"\n")
+        os.write(log, json.dumps({"error": errno.errorcode[error.errno], "text": str(error),
+                                  "time": time.monotonic()}).encode() + b"\n")
 
 
 class Writer:
@@ -153,12 +153,15 @@ class Writer:
             finally:
                 os._exit(0)
 
-    def gather(self, random):
+    def gather(self, random, killed_at):
         """Read the log of the round: the changes done with their LSNs, the one under way."""
         os.waitpid(self.pid, 0)
         lines = [json.loads(line) for line in self.log_path.read_bytes().splitlines()]
         end = lines.pop()
-        if end.get("error") not in ("ENOTCONN", "ECONNABORTED"):
+        # EIO is what the kernel says if the server died while it copied the request or the
+        # answer; from a living server it is a failure.
+        gone = ["ENOTCONN", "ECONNABORTED"] + ["EIO"] * (end.get("time", 0) > killed_at)
+        if end.get("error") not in gone:
             raise AssertionError(f"{self.name}: a call failed before the kill: {end} after {lines[-1:]}")
         under_way = lines.pop()["intent"] if lines and "intent" in lines[-1] else None
         pairs = [(lines[i]["intent"], lines[i + 1]["done"]) for i in range(0, len(lines), 2)]
@@ -228,8 +231,9 @@ class Kill(harness.ServerCase):
                 writer.start(random.randrange(1 << 40))
             time.sleep(random.uniform(0.05, 1.5))
             (server,) = m.servers()
+            killed_at = time.monotonic()
             os.kill(server, signal.SIGKILL)
-            gathered = [(writer, *writer.gather(random)) for writer in writers]
+            gathered = [(writer, *writer.gather(random, killed_at)) for writer in writers]
             m.kill()
             if round_number % CHECK_EVERY == 0:
                 m.assert_clean()
