@@ -16,6 +16,9 @@
 #define WAITING_PART 32u        /* of the budget: what may wait to be freed beside it */
 #define HELD_PART 4u            /* of the budget: what is held however much waits */
 #define GIVE_WAY_STEPS 8u
+#define CROWD_PART 12u          /* of the budget: with so much beyond it a load waits a little */
+#define CROWD_WAIT_NS 300000
+#define CROWD_STUCK_NS INT64_C(100000000)       /* a guard that is held so long is not waited for */
 #define LAG_WINDOW_NS INT64_C(500000000)        /* whose peak counts for this and the next */
 
 struct cached_block {
@@ -51,6 +54,8 @@ struct block_cache {
 	struct page_pool *pool;
 	_Atomic uint64_t budget_bytes;
 	_Atomic uint64_t held_bytes;    /* of what is linked in, or about to be */
+	_Atomic uint64_t waiting_bytes; /* of what is linked out and not freed yet */
+	_Atomic int64_t waiting_since_ns;       /* began to wait, or saw something freed */
 	_Atomic uint64_t inserted_bytes;        /* ever */
 	_Atomic uint64_t reserve_bytes; /* what waits to be freed, at the rate at which blocks came of late */
 	/* of the freeing thread alone */
@@ -167,15 +172,21 @@ static void block_free(struct cached_block *block)
 	free(block);
 }
 
+static int64_t coarse_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
 /* What was inserted between an eviction and its freeing is what waits at any time. */
 static void note_lag(struct block_cache *cache, uint64_t evicted_at)
 {
 	uint64_t lag = atomic_load_explicit(&cache->inserted_bytes, memory_order_relaxed) - evicted_at;
-	struct timespec now;
-	int64_t now_ns;
+	int64_t now_ns = coarse_ns();
 
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-	now_ns = now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+	atomic_store_explicit(&cache->waiting_since_ns, now_ns, memory_order_relaxed);
 	if (now_ns - cache->lag_window_ns > LAG_WINDOW_NS) {
 		cache->lag_peak_before = now_ns - cache->lag_window_ns < 2 * LAG_WINDOW_NS
 						 ? cache->lag_peak : 0;
@@ -196,6 +207,8 @@ static void block_free_later(struct guard_garbage *garbage)
 							     offsetof(struct cached_block, garbage));
 
 	note_lag(block->cache, block->evicted_at);
+	atomic_fetch_sub_explicit(&block->cache->waiting_bytes, block_cost(block->size_bytes),
+				  memory_order_relaxed);
 	block_free(block);
 }
 
@@ -232,6 +245,9 @@ static void shard_unlink(struct cache_shard *shard, struct cached_block *block)
 	block->ring_next->ring_before = block->ring_before;
 	block->ring_before->ring_next = block->ring_next;
 	block->evicted_at = atomic_load_explicit(&block->cache->inserted_bytes, memory_order_relaxed);
+	if (!atomic_fetch_add_explicit(&block->cache->waiting_bytes, cost, memory_order_relaxed))
+		atomic_store_explicit(&block->cache->waiting_since_ns, coarse_ns(),
+				      memory_order_relaxed);
 	atomic_fetch_sub_explicit(&block->cache->held_bytes, cost, memory_order_relaxed);
 	guard_free_later(&block->garbage, block_free_later);
 }
@@ -295,6 +311,21 @@ static void cache_give_way(struct block_cache *cache, unsigned index, const stru
 	for (unsigned evicted = 0; steps && evicted < 2 && crowded(cache); steps--)
 		evicted += shard_step(shard, keep);
 	pthread_mutex_unlock(&shard->lock);
+}
+
+/*
+ * When loads begin to come fast, nothing has been freed yet from which the cache could see how
+ * much will wait. So for some 30 ms they wait a little each, until it has given way.
+ */
+static void wait_if_overcrowded(const struct block_cache *cache)
+{
+	uint64_t budget = atomic_load_explicit(&cache->budget_bytes, memory_order_relaxed);
+	uint64_t held = atomic_load_explicit(&cache->held_bytes, memory_order_relaxed);
+	uint64_t waiting = atomic_load_explicit(&cache->waiting_bytes, memory_order_relaxed);
+	int64_t since_ns = atomic_load_explicit(&cache->waiting_since_ns, memory_order_relaxed);
+
+	if (held + waiting > budget + budget / CROWD_PART && coarse_ns() - since_ns < CROWD_STUCK_NS)
+		nanosleep(&(struct timespec){ .tv_nsec = CROWD_WAIT_NS }, NULL);
 }
 
 static void table_free(struct guard_garbage *garbage)
@@ -407,6 +438,7 @@ static struct cached_block *cache_insert(struct block_cache *cache, struct cache
 		cache_evict(cache, shard_index(hash), block);
 		if (crowded(cache))
 			cache_give_way(cache, shard_index(hash), block);
+		wait_if_overcrowded(cache);
 	}
 	return block;
 }

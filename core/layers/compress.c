@@ -7,7 +7,7 @@
 #include <string.h>
 #include <zstd.h>
 
-#define ZSTD_LEVEL 1            /* the higher ones save little on pages and cost a multiple: core/README.md */
+#define ZSTD_LEVEL 1            /* level 3 saves 2 to 3 % more and takes 1.3 to 1.6 times as long (varve-bench table) */
 #define SAVING_MIN 16u          /* less than a sixteenth is not worth the decompressing */
 
 struct compressor {
