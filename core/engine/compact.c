@@ -217,6 +217,12 @@ static bool run_is_collected(const struct layer_run *run)
 	return !first || table_layer_summary(first)->oldest.value >= run->end.value;
 }
 
+static int stop_at_delta(void *context, struct layer *layer)
+{
+	(void)context;
+	return table_layer_summary(layer)->kind == TABLE_DELTA;
+}
+
 static int plan_view_take(struct engine *engine, struct plan_view *view)
 {
 	struct layer_guard guard;
@@ -241,6 +247,9 @@ static int plan_view_take(struct engine *engine, struct plan_view *view)
 			.sealed = run_is_sealed(run),
 			.merging = is_merging(&engine->compactor, run->id),
 			.collected = run_is_collected(run),
+			.single = i == 0 && run->level &&
+				  layer_run_each(run, (struct key){ 0, 0 }, KEY_END, stop_at_delta,
+						 NULL) == 0,
 		};
 	}
 	layer_guard_drop(&guard);

@@ -116,7 +116,9 @@ static struct plan plan_prefix(const struct plan_run *runs, uint32_t count, stru
 
 	while (n < count && is_free(&runs[n]) && runs[n].start.value < limit.value)
 		n++;
-	if (n == 1 && runs[0].level && runs[0].collected)
+	/* A pin may have gone since. */
+	if (n == 1 && runs[0].level && runs[0].collected &&
+	    (runs[0].single || o->wish != PLAN_COLLECT))
 		n = 0;
 	return merge_of(runs, 0, n, o);
 }

@@ -30,6 +30,7 @@ struct plan_run {
 	bool sealed;            /* on disk, and may be merged */
 	bool merging;           /* part of a merge under way, as input or output */
 	bool collected;         /* holds nothing but what the horizon and the pins saw when it was made */
+	bool single;            /* of no key more than one version: nothing is there for a pin's sake */
 };
 
 struct plan_options {

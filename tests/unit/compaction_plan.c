@@ -188,6 +188,11 @@ static void wishes_are_fulfilled_once(void **state)
 	history->options.horizon = lsn_make(UINT64_C(1) << 60);
 	carry_out(history, &next, LAYER);
 	assert_int_equal(plan(history).count, 0);
+	/* What was kept for a pin may go when it is gone, and there is nothing else to go. */
+	history->options.wish = PLAN_COLLECT;
+	assert_int_equal(plan(history).count, 1);
+	history->runs[0].single = true;
+	assert_int_equal(plan(history).count, 0);
 	free(history);
 }
 
