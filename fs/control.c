@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -16,9 +15,15 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "expire.h"
+#include "front.h"
 #include "info.h"
+#include "operation.h"
+#include "send.h"
+#include "stats.h"
 #include "store.h"
 #include "tree.h"
+#include "view.h"
 
 #define CLIENT_MAX 16
 #define SEND_TIMEOUT_SECONDS 5
@@ -30,9 +35,7 @@ struct client {
 };
 
 struct control {
-	struct store *store;
-	char *mountpoint;
-	time_t mounted_at;
+	const struct front *front;
 	int folder_fd; /* the store */
 	int listen_fd;
 	pthread_t thread;
@@ -89,55 +92,9 @@ int control_connect(const char *store_path)
  * Answers
  */
 
-static int send_all(int fd, const char *bytes, size_t size_bytes)
-{
-	while (size_bytes) {
-		ssize_t sent = send(fd, bytes, size_bytes, MSG_NOSIGNAL);
-
-		if (sent < 0 && errno == EINTR)
-			continue;
-		if (sent <= 0)
-			return -errno;
-		bytes += sent;
-		size_bytes -= (size_t)sent;
-	}
-	return 0;
-}
-
-/* Send @object as one line. Takes over the reference; NULL is no memory. */
-static int send_line(int fd, json_t *object)
-{
-	char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
-	int err = -ENOMEM;
-
-	if (text) {
-		err = send_all(fd, text, strlen(text));
-		if (!err)
-			err = send_all(fd, "\n", 1);
-	}
-	free(text);
-	json_decref(object);
-	return err;
-}
-
-static json_t *error_object(int err, const char *text)
-{
-	return json_pack("{s:s, s:i}", "error", text, "errno", -err);
-}
-
 static void answer_info(struct control *control, int fd)
 {
-	struct store_usage usage;
-	json_t *object;
-
-	store_usage_get(control->store, &usage);
-	object = info_usage(store_path(control->store), &usage, true);
-	if (object)
-		json_object_update_new(
-			object, json_pack("{s:b, s:o, s:i, s:I}", "mounted", true, "mountpoint",
-					  info_string(control->mountpoint), "pid", (int)getpid(),
-					  "mounted_at", (json_int_t)control->mounted_at));
-	send_line(fd, object);
+	send_line(fd, stats_json(control->front));
 }
 
 /* A log in the making: it goes to a file first, so that what the store holds
@@ -176,18 +133,6 @@ static bool log_add(void *context, const struct tree_change *change)
 	return !spool->err;
 }
 
-static int send_file(int fd, FILE *file)
-{
-	ssize_t sent;
-
-	if (fflush(file) != 0 || lseek(fileno(file), 0, SEEK_SET) < 0)
-		return -errno;
-	do
-		sent = sendfile(fd, fileno(file), NULL, 1u << 20);
-	while (sent > 0 || (sent < 0 && errno == EINTR));
-	return sent < 0 ? -errno : 0;
-}
-
 static void answer_log(struct control *control, int fd, uint64_t ino)
 {
 	struct log_spool spool = {.control = control, .file = tmpfile()};
@@ -198,7 +143,7 @@ static void answer_log(struct control *control, int fd, uint64_t ino)
 			  error_object(-errno, "no temporary file for the log; make room in /tmp"));
 		return;
 	}
-	err = tree_history(control->store, ino, log_add, &spool);
+	err = tree_history(control->front->store, ino, log_add, &spool);
 	if (!err)
 		err = spool.err;
 	if (!err)
@@ -219,15 +164,9 @@ struct check_spool {
 	int err;
 };
 
-/* How it gets on is told as it gets on, if the client listens: it may be lost, and waits for
- * nobody. */
 static void tell_check(struct check_spool *spool, const char *name, uint64_t bytes)
 {
-	char line[64];
-	int length = snprintf(line, sizeof(line), "{\"%s\": %llu}\n", name,
-			      (unsigned long long)bytes);
-
-	(void)send(spool->fd, line, (size_t)length, MSG_NOSIGNAL | MSG_DONTWAIT);
+	send_line_if_heard(spool->fd, json_pack("{s:I}", name, (json_int_t)bytes));
 }
 
 static void check_begin(void *context, uint64_t bytes)
@@ -276,17 +215,72 @@ static void answer_check(struct control *control, int fd, unsigned sample_count)
 						   "in /tmp"));
 		return;
 	}
-	err = store_check_running(control->store, &options, &result);
+	err = store_check_running(control->front->store, &options, &result);
 	if (!err)
 		err = spool.err;
 	if (!err)
 		err = send_file(fd, spool.file);
 	if (!err)
 		send_line(fd, json_pack("{s:o}", "result",
-					info_check(store_path(control->store), &result)));
+					info_check(store_path(control->front->store), &result)));
 	else
 		send_line(fd, error_object(err, strerror(-err)));
 	fclose(spool.file);
+}
+
+/* An operation under way: its answer goes to a file first, as a log does. */
+struct operation_spool {
+	struct control *control;
+	FILE *file;
+	int fd;
+};
+
+static int operation_add(void *context, json_t *object)
+{
+	struct operation_spool *spool = context;
+	int err = object ? 0 : -ENOMEM;
+
+	if (!err && (json_dumpf(object, spool->file, JSON_COMPACT) != 0 ||
+		     putc('\n', spool->file) == EOF))
+		err = -EIO;
+	json_decref(object);
+	return err;
+}
+
+static void operation_tell(void *context, json_t *object)
+{
+	send_line_if_heard(((struct operation_spool *)context)->fd, object);
+}
+
+static bool operation_stops(void *context)
+{
+	return log_stops(((struct operation_spool *)context)->control);
+}
+
+/* False: @request is no operation. */
+static bool answer_operation(struct control *control, int fd, const json_t *request)
+{
+	struct operation_spool spool = {.control = control, .file = tmpfile(), .fd = fd};
+	const struct operation_sink sink = {operation_add, operation_tell, operation_stops, &spool};
+	struct report report = {""};
+	int outcome;
+
+	if (!spool.file) {
+		send_line(fd, error_object(-errno, "no temporary file for the answer; make room in "
+						   "/tmp"));
+		return true;
+	}
+	outcome = operation_run(control->front->store, request, &sink, &report);
+	/* Who moved the window finds what it passed gone. */
+	if (!outcome)
+		expire_now(control->front->expire);
+	if (!outcome)
+		outcome = send_file(fd, spool.file);
+	if (outcome < 0)
+		send_line(fd, error_object(outcome, report.text[0] ? report.text
+								   : strerror(-outcome)));
+	fclose(spool.file);
+	return outcome != 1;
 }
 
 /* Keep the connection for control_close. The client that waited longest makes
@@ -337,9 +331,12 @@ static bool answer(struct client *client, const char *line, size_t length)
 	} else if (strcmp(op, "wait") == 0) {
 		keep_waiter(client);
 		kept = true;
-	} else {
-		send_line(fd,
-			  error_object(-EINVAL, "no such \"op\"; there are info, log, check and wait"));
+	} else if (!answer_operation(control, fd, request)) {
+		char text[128];
+
+		snprintf(text, sizeof(text), "no such \"op\"; there are info, log, check, wait, %s",
+			 operation_names);
+		send_line(fd, error_object(-EINVAL, text));
 	}
 	json_decref(request);
 	return kept;
@@ -474,7 +471,7 @@ static int listen_open(struct control *control)
 	struct sockaddr_un address;
 	int fd, err = 0;
 
-	control->folder_fd = open(store_path(control->store), O_PATH | O_DIRECTORY | O_CLOEXEC);
+	control->folder_fd = open(store_path(control->front->store), O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (control->folder_fd < 0)
 		return -errno;
 	fd = socket_open();
@@ -499,18 +496,16 @@ static void control_free(struct control *control)
 		close(control->folder_fd);
 	pthread_cond_destroy(&control->idle);
 	pthread_mutex_destroy(&control->mutex);
-	free(control->mountpoint);
 	free(control);
 }
 
-static struct control *control_new(struct store *store, const char *mountpoint)
+static struct control *control_new(const struct front *front)
 {
 	struct control *control = calloc(1, sizeof(*control));
 
 	if (!control)
 		return NULL;
-	control->store = store;
-	control->mounted_at = time(NULL);
+	control->front = front;
 	control->folder_fd = -1;
 	control->listen_fd = -1;
 	pthread_mutex_init(&control->mutex, NULL);
@@ -519,22 +514,16 @@ static struct control *control_new(struct store *store, const char *mountpoint)
 		control->clients[i] = (struct client){.control = control, .fd = -1};
 		control->waiters[i] = -1;
 	}
-	control->mountpoint = strdup(mountpoint);
-	if (!control->mountpoint) {
-		control_free(control);
-		return NULL;
-	}
 	return control;
 }
 
-int control_open(struct store *store, const char *mountpoint, struct report *report,
-		 struct control **control_out)
+int control_open(const struct front *front, struct report *report, struct control **control_out)
 {
 	struct control *control;
 	int err;
 
 	*control_out = NULL;
-	control = control_new(store, mountpoint);
+	control = control_new(front);
 	if (!control)
 		return report_set(report, -ENOMEM, "no memory left; free some and try again");
 	err = listen_open(control);
@@ -544,7 +533,7 @@ int control_open(struct store *store, const char *mountpoint, struct report *rep
 		report_set(report, err,
 			   "%s/" CONTROL_SOCKET_NAME " can't be made: %s; the store must lie on a "
 			   "file system with sockets, and its folder must be writable",
-			   store_path(store), strerror(-err));
+			   store_path(front->store), strerror(-err));
 		if (control->listen_fd >= 0)
 			unlinkat(control->folder_fd, CONTROL_SOCKET_NAME, 0);
 		control_free(control);
@@ -556,6 +545,8 @@ int control_open(struct store *store, const char *mountpoint, struct report *rep
 
 void control_stop(struct control *control)
 {
+	if (!control)
+		return;
 	unlinkat(control->folder_fd, CONTROL_SOCKET_NAME, 0);
 	pthread_mutex_lock(&control->mutex);
 	control->stopping = true;

@@ -4,12 +4,13 @@
  * STORE/socket, mode 0600. A client sends one line of JSON and gets lines of
  * JSON until the daemon closes the connection:
  *
- *   {"op": "info"}                    one object (info.h)
+ *   {"op": "info"}                    one object (stats.h)
  *   {"op": "log", "inode": N}         an object for each version, oldest
  *                                     first (info.h), then {"count": N}
  *   {"op": "check", "samples": N}     {"begin": BYTES}, now and then {"bytes": MORE}
  *                                     while it runs, then each {"finding": {...}},
  *                                     then {"result": {...}} (info.h)
+ *   those of operation.h
  *   {"op": "wait"}                    {"waiting": true}, and {"closed": true}
  *                                     once the mount is gone, all is on disk
  *                                     and the store is free
@@ -28,19 +29,19 @@
 
 #include "report.h"
 
-struct store;
+struct front;
 struct control;
 
 #define CONTROL_SOCKET_NAME "socket"
 #define CONTROL_REQUEST_MAX 4096u
 
 /* Listen in the store, whose lock the caller holds: a socket that is there
- * already is a dead daemon's and is replaced. @mountpoint is for "info". */
-int control_open(struct store *store, const char *mountpoint, struct report *report,
-		 struct control **control_out);
+ * already is a dead daemon's and is replaced. @front stays the caller's, and whole
+ * until control_stop returned. */
+int control_open(const struct front *front, struct report *report, struct control **control_out);
 
-/* Take no more requests, and return once none is under way. The store may be
- * closed afterwards. */
+/* Take no more requests, and return once none is under way; NULL is ignored. What @front holds may
+ * be closed afterwards. */
 void control_stop(struct control *control);
 
 /* Tell those who wait how closing the store ended, and free. NULL is ignored. */

@@ -11,7 +11,9 @@
 
 #include "front.h"
 #include "killpriv.h"
+#include "node.h"
 #include "scratch.h"
+#include "state_files.h"
 #include "store.h"
 #include "tree.h"
 #include "view.h"
@@ -61,14 +63,25 @@ static double timeout_of(enum view_life life)
 	return life == VIEW_LIFE_NONE ? 0 : TIMEOUT_ENDLESS;
 }
 
-static struct fuse_entry_param entry_param(const struct view_entry *entry)
+/* Only now is it known how long a state file is. One that can't be made is empty, and opening it
+ * says why. */
+static void state_stat(fuse_req_t req, fuse_ino_t id, struct stat *stat)
 {
-	return (struct fuse_entry_param){
+	if (node_is_state(id))
+		(void)state_file_stat(front_of(req), (enum state_file)(id - NODE_STATE), stat);
+}
+
+static struct fuse_entry_param entry_param(fuse_req_t req, const struct view_entry *entry)
+{
+	struct fuse_entry_param param = {
 		.ino = entry->id,
 		.attr = entry->stat,
 		.attr_timeout = timeout_of(entry->life),
 		.entry_timeout = timeout_of(entry->life),
 	};
+
+	state_stat(req, entry->id, &param.attr);
+	return param;
 }
 
 /* Tell the kernel of an entry. If it no longer wants to hear, the entry doesn't
@@ -76,7 +89,7 @@ static struct fuse_entry_param entry_param(const struct view_entry *entry)
 static void reply_entry(fuse_req_t req, const struct view_entry *entry)
 {
 	struct view *view = front_of(req)->view;
-	struct fuse_entry_param param = entry_param(entry);
+	struct fuse_entry_param param = entry_param(req, entry);
 
 	if (fuse_reply_entry(req, &param))
 		view_forget(view, entry->id, 1);
@@ -92,6 +105,7 @@ static void reply_head_entry(fuse_req_t req, fuse_ino_t dir, int err, const stru
 		return;
 	}
 	view_head_entry(front_of(req)->view, attr, &entry);
+	view_head_tell(front_of(req)->view, &entry);
 	reply_entry(req, &entry);
 }
 
@@ -149,10 +163,12 @@ static void op_getattr(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 	int err;
 
 	err = view_getattr(front_of(req)->view, id, &stat, &life);
-	if (err)
+	if (err) {
 		reply_error(req, id, err);
-	else
-		fuse_reply_attr(req, &stat, timeout_of(life));
+		return;
+	}
+	state_stat(req, id, &stat);
+	fuse_reply_attr(req, &stat, timeout_of(life));
 }
 
 /* Does a write or truncation by the caller clear the set-id bits? The kernel
@@ -204,6 +220,11 @@ static struct tree_time time_of(struct timespec time)
 	return (struct tree_time){.seconds = time.tv_sec, .nanoseconds = (uint32_t)time.tv_nsec};
 }
 
+static bool state_is_writable(fuse_ino_t id)
+{
+	return state_file_is_writable((enum state_file)(id - NODE_STATE));
+}
+
 static void op_setattr(fuse_req_t req, fuse_ino_t id, struct stat *to, int to_set,
 		       struct fuse_file_info *fi)
 {
@@ -219,6 +240,11 @@ static void op_setattr(fuse_req_t req, fuse_ino_t id, struct stat *to, int to_se
 	struct view_entry entry;
 	int err;
 
+	/* `echo > window` cuts it first. */
+	if (node_is_state(id) && to_set == FUSE_SET_ATTR_SIZE && state_is_writable(id)) {
+		op_getattr(req, id, fi);
+		return;
+	}
 	err = view_writable(id);
 	if (!err)
 		err = tree_setattr(front->store, id, setattr_which(req, to_set), &attr, &attr);
@@ -379,9 +405,51 @@ static int truncate_on_open(fuse_req_t req, fuse_ino_t id)
 			    &to);
 }
 
+/* The handle of what is open in the past: the LSN that is pinned for it, and read at. */
+static int open_past(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
+{
+	struct lsn at;
+	int err = view_open_past(front_of(req)->view, id, &at);
+
+	fi->fh = at.value;
+	return err;
+}
+
+static void close_past(fuse_req_t req, const struct fuse_file_info *fi)
+{
+	view_close_past(front_of(req)->view, lsn_make(fi->fh));
+}
+
+static struct snapshot *snapshot_of(const struct fuse_file_info *fi)
+{
+	return (struct snapshot *)(uintptr_t)fi->fh;
+}
+
+static void handle_close(fuse_req_t req, fuse_ino_t id, const struct fuse_file_info *fi)
+{
+	if (node_is_state(id))
+		snapshot_close(snapshot_of(fi));
+	else
+		close_past(req, fi);
+}
+
+/* The handle of a state file is what it holds, which page cache and size in the kernel have no part in. */
+static int open_state(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
+{
+	struct snapshot *snapshot;
+	int err;
+
+	if (opens_for_write(fi) && !state_is_writable(id))
+		return -EPERM;
+	err = state_file_open(front_of(req), (enum state_file)(id - NODE_STATE), &snapshot);
+	fi->fh = (uintptr_t)snapshot;
+	fi->direct_io = 1;
+	return err;
+}
+
 /* No state: an inode is read and written by its number, also after its last
  * name is gone. */
-static void op_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
+static int open_head(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 {
 	int err = 0;
 
@@ -389,12 +457,31 @@ static void op_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 		err = view_writable(id);
 	if (!err && (fi->flags & O_TRUNC))
 		err = truncate_on_open(req, id);
-	if (err) {
-		reply_error(req, id, err);
-		return;
-	}
+	fi->fh = LSN_HEAD.value;
+	return err;
+}
+
+static void op_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
+{
+	int err;
+
 	fi->keep_cache = 1;
-	fuse_reply_open(req, fi);
+	if (node_is_state(id))
+		err = open_state(req, id, fi);
+	else if (node_is_past(id))
+		err = opens_for_write(fi) ? -EROFS : open_past(req, id, fi);
+	else
+		err = open_head(req, id, fi);
+	if (err)
+		reply_error(req, id, err);
+	else if (fuse_reply_open(req, fi))
+		handle_close(req, id, fi);
+}
+
+static void op_release(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
+{
+	handle_close(req, id, fi);
+	reply_error(req, id, 0);
 }
 
 static void op_create(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode,
@@ -411,9 +498,12 @@ static void op_create(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t m
 		return;
 	}
 	view_head_entry(front_of(req)->view, &attr, &entry);
-	param = entry_param(&entry);
+	view_head_tell(front_of(req)->view, &entry);
+	param = entry_param(req, &entry);
 	fi->keep_cache = 1;
-	fuse_reply_create(req, &param, fi);
+	fi->fh = LSN_HEAD.value;
+	if (fuse_reply_create(req, &param, fi))
+		view_forget(front_of(req)->view, entry.id, 1);
 }
 
 static int reply_pieces(void *context, const struct iovec *pieces, size_t count)
@@ -421,6 +511,15 @@ static int reply_pieces(void *context, const struct iovec *pieces, size_t count)
 	/* A piece that can't be read ends in EIO: the kernel sees to that. */
 	fuse_reply_iov(context, pieces, (int)count);
 	return 0;
+}
+
+static void read_state(fuse_req_t req, const struct fuse_file_info *fi, size_t size, off_t offset)
+{
+	size_t whole;
+	const char *bytes = snapshot_bytes(snapshot_of(fi), &whole);
+	size_t at = (uint64_t)offset < whole ? (size_t)offset : whole;
+
+	fuse_reply_buf(req, bytes + at, size < whole - at ? size : whole - at);
 }
 
 static void op_read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
@@ -431,14 +530,18 @@ static void op_read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
 	struct view_node node;
 	int err;
 
+	if (node_is_state(id)) {
+		read_state(req, fi, size, offset);
+		return;
+	}
 	err = scratch ? view_node(front->view, id, &node) : -ENOMEM;
 	if (!err && !node.ino)
 		err = -EISDIR;
 	if (size > READ_MAX)
 		size = READ_MAX;
 	if (!err)
-		err = tree_read_pieces(front->store, node.ino, node.at, (uint64_t)offset, size,
-				       scratch, reply_pieces, req);
+		err = tree_read_pieces(front->store, node.ino, lsn_make(fi->fh), (uint64_t)offset,
+				       size, scratch, reply_pieces, req);
 	if (err)
 		reply_error(req, id, err);
 }
@@ -456,8 +559,9 @@ static void op_write(fuse_req_t req, fuse_ino_t id, const char *buffer, size_t s
 	bool drop_set_id = !fi->writepage && caller_drops_set_id(req);
 	int err;
 
-	err = view_writable(id);
-	if (!err)
+	err = node_is_state(id) ? state_file_write(front, (enum state_file)(id - NODE_STATE), buffer, size)
+				: view_writable(id);
+	if (!err && !node_is_state(id))
 		err = tree_write(front->store, id, (uint64_t)offset, buffer, size, drop_set_id);
 	if (!err && writes_through(fi))
 		err = store_sync(front->store, NULL);
@@ -483,10 +587,22 @@ static void op_fsync(fuse_req_t req, fuse_ino_t id, int data_only, struct fuse_f
 
 static void op_opendir(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 {
+	int err;
+
 	/* What is listed in the past stays so; the list of /lsn/<n> too. */
-	fi->keep_cache = id >> 63;
+	fi->keep_cache = node_is_past(id);
 	fi->cache_readdir = fi->keep_cache;
-	fuse_reply_open(req, fi);
+	err = open_past(req, id, fi);
+	if (err)
+		reply_error(req, id, err);
+	else if (fuse_reply_open(req, fi))
+		close_past(req, fi);
+}
+
+static void op_releasedir(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
+{
+	close_past(req, fi);
+	reply_error(req, id, 0);
 }
 
 /* A listing under way: what the kernel will get, and what it is told of by it. */
@@ -508,7 +624,7 @@ static bool listing_add(void *context, const char *name, uint64_t cookie,
 	size_t need;
 
 	if (listing->plus) {
-		struct fuse_entry_param param = entry_param(entry);
+		struct fuse_entry_param param = entry_param(listing->req, entry);
 
 		need = fuse_add_direntry_plus(listing->req, at, room, name, &param, (off_t)cookie);
 	} else {
@@ -667,10 +783,12 @@ const struct fuse_lowlevel_ops fuse_ops = {
 	.create = op_create,
 	.read = op_read,
 	.write = op_write,
+	.release = op_release,
 	.fsync = op_fsync,
 	.opendir = op_opendir,
 	.readdir = op_readdir,
 	.readdirplus = op_readdirplus,
+	.releasedir = op_releasedir,
 	.fsyncdir = op_fsync,
 	.statfs = op_statfs,
 	.getxattr = op_getxattr,

@@ -1,7 +1,6 @@
 #include "serve.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -11,15 +10,21 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "census.h"
 #include "control.h"
+#include "expire.h"
 #include "front.h"
 #include "fuse_ops.h"
 #include "killpriv.h"
 #include "mount_table.h"
+#include "node.h"
+#include "prune.h"
+#include "state_files.h"
 #include "unmount.h"
 #include "view.h"
 
@@ -29,13 +34,19 @@
 /* Sequential reads: 0.5 GB/s at the kernel's 128 KiB, 2.6 GB/s at 1 MiB. */
 #define READ_AHEAD_KIB 1024
 
+/* After an unmount the loop ends at once, if no other mount is left. */
+#define GONE_WAIT_MS 1000
+
 struct serving {
 	const struct serve_options *options;
 	struct front front;
 	struct control *control;
 	struct fuse_session *session;
+	struct prune *prune;
 	pthread_t loop_thread, outside_thread;
-	atomic_bool ended; /* the loop returned */
+	dev_t device;	    /* st_dev of the mount, 0: not known; the outside thread's */
+	atomic_bool ended;  /* the loop returned */
+	atomic_bool gone;   /* the mount point is not ours any more, though the loop went on */
 };
 
 /* The last line libfuse said, for the report; written before the loop starts,
@@ -134,6 +145,7 @@ static void announce(struct serving *serving)
 
 	if (stat(options->mountpoint, &root) != 0)
 		return; /* the loop failed, and says why */
+	serving->device = root.st_dev;
 	read_ahead_raise(options->mountpoint);
 	if (!options->foreground)
 		log_set_sink(log_to_syslog);
@@ -143,17 +155,6 @@ static void announce(struct serving *serving)
 /*
  * The end by a signal
  */
-
-/* Let the kernel write back what it holds of mappings while we still answer. */
-static void write_back(const char *mountpoint)
-{
-	int fd = open(mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd < 0)
-		return;
-	syncfs(fd);
-	close(fd);
-}
 
 static void loop_stop(struct serving *serving)
 {
@@ -166,27 +167,61 @@ static void loop_stop(struct serving *serving)
 	}
 }
 
+/* Is our mount at its mount point? It may have been unmounted, and another be there. */
+static bool mount_is_there(const struct serving *serving)
+{
+	struct mount_entry entry;
+
+	if (mount_table_find(serving->options->mountpoint, &entry) != 0)
+		return false;
+	return !serving->device || serving->device == makedev(entry.major, entry.minor);
+}
+
+/* The loop sees the connection's end when no mount is left. False: one is, a copy in
+ * another mount namespace or one that was detached while in use. */
+static bool loop_ends(const struct serving *serving)
+{
+	for (unsigned ms = 0; ms < GONE_WAIT_MS && !atomic_load(&serving->ended); ms += 10)
+		nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+	return atomic_load(&serving->ended);
+}
+
+static void end_from_inside(struct serving *serving)
+{
+	const char *mountpoint = serving->options->mountpoint;
+	int err;
+
+	err = mount_is_there(serving) ? unmount(mountpoint) : 0;
+	if (err && err != -EINVAL) {
+		/* fuse_session_unmount then closes the device and detaches what is left. */
+		log_line("%s is in use; those who use it get errors from now on", mountpoint);
+	} else if (loop_ends(serving)) {
+		return;
+	} else {
+		atomic_store(&serving->gone, true);
+		log_line("%s is unmounted, but still in use, or mounted in another mount "
+			 "namespace; those who use it get errors from now on",
+			 mountpoint);
+	}
+	expire_halt(serving->front.expire);
+	prune_halt(serving->prune);
+	loop_stop(serving);
+}
+
 /* The thread that may ask the mount something, as others answer. */
 static void *outside_run(void *argument)
 {
 	struct serving *serving = argument;
-	const char *mountpoint = serving->options->mountpoint;
 	sigset_t set;
-	int number, err;
+	int number;
 
 	announce(serving);
 	signals_fill(&set);
 	sigwait(&set, &number);
 	if (atomic_load(&serving->ended))
 		return NULL;
-	log_line("%s: unmounting %s", strsignal(number), mountpoint);
-	err = unmount(mountpoint);
-	if (!err || err == -EINVAL)
-		return NULL; /* it is gone, and the loop sees the connection's end */
-	log_line("%s is in use; those who use it get errors from now on", mountpoint);
-	/* fuse_session_unmount then closes the device and detaches what is left. */
-	write_back(mountpoint);
-	loop_stop(serving);
+	log_line("%s: unmounting %s", strsignal(number), serving->options->mountpoint);
+	end_from_inside(serving);
 	return NULL;
 }
 
@@ -282,6 +317,12 @@ static int session_loop(struct serving *serving, struct report *report)
 	return 0;
 }
 
+/* -ENOENT: the kernel has forgotten it by itself. */
+static void name_is_gone(void *session, const char *name)
+{
+	(void)fuse_lowlevel_notify_inval_entry(session, NODE_LSN, name, strlen(name));
+}
+
 static int session_run(struct serving *serving, struct report *report)
 {
 	int err;
@@ -290,14 +331,27 @@ static int session_run(struct serving *serving, struct report *report)
 	if (err)
 		return err;
 	serving->loop_thread = pthread_self();
-	err = -pthread_create(&serving->outside_thread, NULL, outside_run, serving);
+	err = expire_start(serving->front.expire, name_is_gone, serving->session);
+	if (!err)
+		err = prune_start(serving->session, view_nodes(serving->front.view),
+				  serving->options->mountpoint, &serving->prune);
+	if (!err)
+		err = -pthread_create(&serving->outside_thread, NULL, outside_run, serving);
 	if (err) {
+		expire_halt(serving->front.expire);
+		prune_stop(serving->prune);
+		serving->prune = NULL;
 		fuse_session_unmount(serving->session);
 		return report_set(report, err, "no thread could be made: %s", strerror(-err));
 	}
 	err = session_loop(serving, report);
 	atomic_store(&serving->ended, true);
-	fuse_session_unmount(serving->session);
+	expire_halt(serving->front.expire);
+	prune_stop(serving->prune);
+	serving->prune = NULL;
+	/* It would detach whatever is at the mount point now. */
+	if (!atomic_load(&serving->gone))
+		fuse_session_unmount(serving->session);
 	outside_thread_stop(serving);
 	return err;
 }
@@ -321,25 +375,52 @@ static int store_open_for(const struct serve_options *options, struct report *re
 	return err;
 }
 
+static int front_open(struct front *front, const struct serve_options *options,
+		      struct report *report)
+{
+	struct lsn oldest;
+	int err;
+
+	front->mountpoint = options->mountpoint;
+	front->mounted_at = time(NULL);
+	store_window(front->store, &oldest, &front->newest_at_start);
+	err = view_open(front->store, &front->view);
+	if (!err)
+		err = census_open(front->store, &front->census);
+	if (!err)
+		err = state_files_open(&front->state_files);
+	if (!err)
+		err = expire_open(front->store, view_nodes(front->view), &front->expire);
+	if (err)
+		report_set(report, err, "no memory left; free some and mount again");
+	return err;
+}
+
+static void front_close(struct front *front)
+{
+	expire_close(front->expire);
+	state_files_close(front->state_files);
+	census_close(front->census);
+	view_close(front->view);
+}
+
 static int serve_store(struct serving *serving, struct report *report)
 {
 	int err;
 
-	err = control_open(serving->front.store, serving->options->mountpoint, report,
-			   &serving->control);
-	if (err)
-		return err;
-	err = view_open(serving->front.store, &serving->front.view);
-	if (err)
-		report_set(report, err, "no memory left; free some and mount again");
-	else
+	err = front_open(&serving->front, serving->options, report);
+	if (!err)
+		err = control_open(&serving->front, report, &serving->control);
+	if (!err)
 		err = session_new(serving, report);
 	if (!err)
 		err = session_run(serving, report);
 	if (serving->session)
 		fuse_session_destroy(serving->session);
-	view_close(serving->front.view);
+	if (serving->front.census)
+		census_stop(serving->front.census);
 	control_stop(serving->control);
+	front_close(&serving->front);
 	return err;
 }
 

@@ -1,11 +1,13 @@
 #include "info.h"
 
+#include <errno.h>
 #include <stdio.h>
-#include <string.h>
-#include <time.h>
+#include <stdlib.h>
+
 
 #include "check.h"
 #include "store.h"
+#include "text.h"
 #include "tree.h"
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
@@ -81,12 +83,33 @@ json_t *info_usage(const char *store_path, const struct store_usage *usage, bool
 		{"arena_patch_bytes", usage->arena_patch_bytes},
 		{"index_bytes", usage->index_bytes},
 		{"cache_bytes", usage->cache_bytes},
+		{"memory_bytes", usage->memory_bytes},
+		{"cache_budget_bytes", usage->cache_budget_bytes},
+		{"recent_bytes", usage->recent_bytes},
+		{"view_bytes", usage->view_bytes},
+		{"merge_bytes", usage->merge_bytes},
+		{"layer_size_bytes", usage->layer_size_bytes},
+		{"frozen_max", usage->frozen_max},
 		{"commit_count", usage->commit_count},
 		{"sync_count", usage->sync_count},
 		{"flush_count", usage->flush_count},
 		{"flush_range_count", usage->flush_range_count},
 		{"flush_bytes", usage->flush_bytes},
 		{"freeze_count", usage->freeze_count},
+		{"run_count", usage->run_count},
+		{"run_limit", usage->run_limit},
+		{"level_0_count", usage->level_0_count},
+		{"merge_count", usage->merge_count},
+		{"compaction_error", (uint64_t)abs(usage->compaction_error)},
+		{"table_count", usage->table_count},
+		{"table_bytes", usage->table_bytes},
+		{"merge_read_bytes", usage->merge_read_bytes},
+		{"merge_written_bytes", usage->merge_written_bytes},
+		{"piece_count", usage->piece_count},
+		{"gc_dropped_versions", usage->gc_dropped_versions},
+		{"gc_dropped_bytes", usage->gc_dropped_bytes},
+		{"paced_ns", usage->paced_ns},
+		{"pin_count", usage->pin_count},
 	};
 	json_t *object =
 		json_pack("{s:o, s:s, s:o}", "store", info_string(store_path), "id", usage->id,
@@ -95,17 +118,6 @@ json_t *info_usage(const char *store_path, const struct store_usage *usage, bool
 	object = with_numbers(object, stored, COUNT_OF(stored));
 	return live ? with_numbers(object, known_when_open, COUNT_OF(known_when_open))
 		    : with_nulls(object, known_when_open, COUNT_OF(known_when_open));
-}
-
-static void time_format(struct tree_time time, char *out, size_t size_bytes)
-{
-	time_t seconds = (time_t)time.seconds;
-	char date[40] = "";
-	struct tm utc;
-
-	if (gmtime_r(&seconds, &utc))
-		strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &utc);
-	snprintf(out, size_bytes, "%s.%09uZ", date, (unsigned)time.nanoseconds);
 }
 
 json_t *info_change(const struct tree_change *change)
@@ -124,10 +136,10 @@ json_t *info_change(const struct tree_change *change)
 		{"pages_written", change->pages_written},
 		{"data_bytes", change->data_bytes},
 	};
-	char time[64];
+	char time[TEXT_TIME_MAX];
 	json_t *object;
 
-	time_format(change->time, time, sizeof(time));
+	text_time(change->time.seconds * INT64_C(1000000000) + change->time.nanoseconds, time);
 	object = json_pack("{s:I, s:s, s:b, s:b, s:b, s:n, s:n}", "lsn",
 			   (json_int_t)change->lsn.value, "time", time, "created", change->created,
 			   "deleted", change->deleted, "times_set", change->times_set, "page_first",
@@ -207,4 +219,116 @@ json_t *info_check(const char *store_path, const struct store_check_result *resu
 	json_t *object = json_pack("{s:o, s:s}", "store", info_string(store_path), "status", status);
 
 	return with_numbers(object, numbers, COUNT_OF(numbers));
+}
+
+/*
+ * The history
+ */
+
+static json_t *time_or_null(struct store *store, struct lsn lsn)
+{
+	char text[TEXT_TIME_MAX];
+	int64_t time_ns;
+
+	if (store_lsn_time(store, lsn, &time_ns) != 0)
+		return json_null();
+	return json_string(text_time(time_ns, text));
+}
+
+static int add_pin(void *context, struct lsn lsn, uint32_t count)
+{
+	json_t *pin = json_pack("{s:I, s:I}", "lsn", (json_int_t)lsn.value, "count", (json_int_t)count);
+
+	return json_array_append_new(context, pin) ? -ENOMEM : 0;
+}
+
+json_t *info_window(struct store *store)
+{
+	struct store_window limits;
+	struct lsn oldest, newest;
+	json_t *pins = json_array();
+
+	store_window_limits(store, &limits);
+	store_window(store, &oldest, &newest);
+	if (store_each_pin(store, add_pin, pins) != 0) {
+		json_decref(pins);
+		pins = NULL;
+	}
+	return json_pack("{s:I, s:I, s:I, s:o, s:I, s:o, s:o}", "time_ns",
+			 (json_int_t)limits.time_ns, "bytes", (json_int_t)limits.bytes, "oldest_lsn",
+			 (json_int_t)oldest.value, "oldest_time", time_or_null(store, oldest),
+			 "newest_lsn", (json_int_t)newest.value, "newest_time",
+			 time_or_null(store, newest), "pins", pins);
+}
+
+json_t *info_gc(const struct store_gc *gc, bool dry)
+{
+	uint64_t freed = gc->bytes_before > gc->bytes_after ? gc->bytes_before - gc->bytes_after : 0;
+	const struct number numbers[] = {
+		{"dropped_versions", gc->dropped_versions},
+		{"dropped_bytes", gc->dropped_bytes},
+		{"bytes_before", gc->bytes_before},
+		{"bytes_after", gc->bytes_after},
+		{"freed_bytes", freed},
+	};
+	json_t *pins = json_array();
+
+	for (uint32_t i = 0; i < gc->pin_count; i++)
+		json_array_append_new(pins, json_pack("{s:I, s:I}", "lsn",
+						      (json_int_t)gc->pins[i].lsn.value, "bytes",
+						      (json_int_t)gc->pins[i].bytes));
+	return with_numbers(json_pack("{s:b, s:o}", "dry_run", dry, "pins", pins), numbers,
+			    COUNT_OF(numbers));
+}
+
+const char *info_layer_kind(const struct store_layer *layer)
+{
+	static const char *const names[] = {
+		[STORE_LAYER_OPEN] = "open",   [STORE_LAYER_SEALED] = "sealed",
+		[STORE_LAYER_DELTA] = "delta", [STORE_LAYER_IMAGE] = "image",
+		[STORE_LAYER_LOST] = "lost",
+	};
+
+	return names[layer->kind];
+}
+
+static json_t *info_key(const struct store_key *key)
+{
+	return json_pack("{s:I, s:s, s:I}", "inode", (json_int_t)key->ino, "what",
+			 key_kind_name(key_make(key->ino, key->kind, 0)), "index",
+			 (json_int_t)key->index);
+}
+
+json_t *info_layer(const struct store_layer *layer)
+{
+	bool by_key = layer->kind == STORE_LAYER_DELTA || layer->kind == STORE_LAYER_IMAGE;
+	char file[40];
+
+	snprintf(file, sizeof(file), "layers/%016llx.layer", (unsigned long long)layer->id);
+	return json_pack("{s:I, s:s, s:I, s:s, s:I, s:I, s:I, s:o, s:o, s:b, s:I, s:o, s:o}", "id",
+			 (json_int_t)layer->id, "file", file, "run", (json_int_t)layer->run_id,
+			 "kind", info_layer_kind(layer), "level", (json_int_t)layer->level,
+			 "start_lsn", (json_int_t)layer->start.value, "end_lsn",
+			 (json_int_t)layer->end.value, "first_key",
+			 by_key ? info_key(&layer->first) : json_null(), "last_key",
+			 by_key ? info_key(&layer->last) : json_null(), "merging", layer->merging,
+			 "file_bytes", (json_int_t)layer->file_bytes, "key_count",
+			 number_or_null(layer->key_count, layer->key_count), "version_count",
+			 number_or_null(layer->version_count, layer->version_count));
+}
+
+/* As core/FORMAT.md numbers them. */
+static const char *form_name(uint8_t form)
+{
+	static const char *const names[] = {"unknown", "image", "patch", "tombstone", "lost"};
+
+	return names[form < COUNT_OF(names) ? form : 0];
+}
+
+json_t *info_version(const struct store_version *version)
+{
+	return json_pack("{s:I, s:I, s:o, s:s, s:I, s:I}", "lsn", (json_int_t)version->lsn.value,
+			 "layer", (json_int_t)version->layer_id, "key", info_key(&version->key),
+			 "form", form_name(version->form), "weight", (json_int_t)version->weight,
+			 "size_bytes", (json_int_t)version->size_bytes);
 }

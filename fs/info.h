@@ -8,7 +8,11 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+struct store;
+struct store_gc;
+struct store_layer;
 struct store_usage;
+struct store_version;
 struct tree_change;
 struct finding;
 struct store_check_result;
@@ -31,5 +35,18 @@ json_t *info_finding(const struct finding *finding);
 
 /* What a check counted; "status" is "clean", "repaired" or "errors". */
 json_t *info_check(const char *store_path, const struct store_check_result *result);
+
+/* The window's limits, what can be read now, and what is pinned below. */
+json_t *info_window(struct store *store);
+
+/* Every field of @gc; "freed_bytes" is what its files take less on disk. */
+json_t *info_gc(const struct store_gc *gc, bool dry);
+
+/* Every field; null where nothing is known. */
+json_t *info_layer(const struct store_layer *layer);
+json_t *info_version(const struct store_version *version);
+
+/* "open", "sealed", "delta", "image", "lost" */
+const char *info_layer_kind(const struct store_layer *layer);
 
 #endif

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/queue.h>
 
 /* Lookups under different directories rarely meet in one of 64 shards. */
 #define SHARD_BITS 6
@@ -16,7 +17,12 @@ struct node {
 	uint64_t ino;
 	struct lsn at;
 	uint64_t told_count;
+	bool expired; /* node_take_expired returned it */
+	TAILQ_ENTRY(node) by_age;
+	bool is_shared; /* in order.shared; under order.mutex */
 };
+
+TAILQ_HEAD(node_list, node);
 
 struct shard {
 	pthread_mutex_t mutex;
@@ -25,8 +31,27 @@ struct shard {
 	size_t node_count;
 };
 
+/*
+ * All nodes, those first that the kernel was not told of for longest. A version of a
+ * file that it was told of under several LSNs has a name in several directories, and
+ * keeps all of them: such files stand in a list of their own, to be pruned with the
+ * oldest directories. The mutex is taken with a shard's held, and nothing below it.
+ */
+struct order {
+	pthread_mutex_t mutex;
+	pthread_cond_t changed; /* more nodes than crowd_count, or roused */
+	struct node_list nodes;	/* under mutex, as all below */
+	struct node_list shared;
+	uint64_t count; /* in both lists */
+	uint64_t shared_count;
+	uint64_t gone_count;  /* those removed since the start */
+	uint64_t crowd_count; /* what node_wait waits for */
+	bool roused;
+};
+
 struct node_table {
 	uint64_t hash_mask; /* set once, by node_table_open */
+	struct order order;
 	struct shard shards[SHARD_COUNT];
 };
 
@@ -78,6 +103,11 @@ int node_table_open(unsigned hash_bits, struct node_table **table_out)
 	table = calloc(1, sizeof(*table));
 	if (!table)
 		return -ENOMEM;
+	pthread_mutex_init(&table->order.mutex, NULL);
+	pthread_cond_init(&table->order.changed, NULL);
+	TAILQ_INIT(&table->order.nodes);
+	TAILQ_INIT(&table->order.shared);
+	table->order.crowd_count = UINT64_MAX;
 	table->hash_mask = hash_bits ? (UINT64_C(1) << hash_bits) - 1 : ~NODE_PAST_DIRECTORY;
 	for (unsigned i = 0; i < SHARD_COUNT; i++) {
 		struct shard *shard = &table->shards[i];
@@ -119,6 +149,8 @@ void node_table_close(struct node_table *table)
 		if (table->shards[i].bucket_count)
 			shard_destroy(&table->shards[i]);
 	}
+	pthread_cond_destroy(&table->order.changed);
+	pthread_mutex_destroy(&table->order.mutex);
 	free(table);
 }
 
@@ -154,8 +186,50 @@ static bool node_names(const struct node *node, uint64_t ino, struct lsn at)
 	return node->ino == ino && node->at.value == at.value;
 }
 
+static void order_add(struct order *order, struct node *node)
+{
+	pthread_mutex_lock(&order->mutex);
+	TAILQ_INSERT_TAIL(&order->nodes, node, by_age);
+	if (++order->count > order->crowd_count)
+		pthread_cond_signal(&order->changed);
+	pthread_mutex_unlock(&order->mutex);
+}
+
+static struct node_list *order_list(struct order *order, const struct node *node)
+{
+	return node->is_shared ? &order->shared : &order->nodes;
+}
+
+/* To the end of the list it belongs to now. The mutex is held. */
+static void order_move(struct order *order, struct node *node, bool is_shared)
+{
+	TAILQ_REMOVE(order_list(order, node), node, by_age);
+	order->shared_count -= node->is_shared;
+	node->is_shared = is_shared;
+	order->shared_count += is_shared;
+	TAILQ_INSERT_TAIL(order_list(order, node), node, by_age);
+}
+
+static void order_renew(struct order *order, struct node *node)
+{
+	pthread_mutex_lock(&order->mutex);
+	order_move(order, node, node->id < NODE_PAST_DIRECTORY);
+	pthread_mutex_unlock(&order->mutex);
+}
+
+static void order_remove(struct order *order, struct node *node)
+{
+	pthread_mutex_lock(&order->mutex);
+	TAILQ_REMOVE(order_list(order, node), node, by_age);
+	order->shared_count -= node->is_shared;
+	order->count--;
+	order->gone_count++;
+	pthread_mutex_unlock(&order->mutex);
+}
+
 /* Count the id in, with the shard locked. */
-static int shard_ref(struct shard *shard, uint64_t id, uint64_t ino, struct lsn at)
+static int shard_ref(struct node_table *table, struct shard *shard, uint64_t id, uint64_t ino,
+		     struct lsn at, struct lsn oldest)
 {
 	struct node **link = node_link(shard, id);
 	struct node *node = *link;
@@ -166,9 +240,14 @@ static int shard_ref(struct shard *shard, uint64_t id, uint64_t ino, struct lsn 
 			return -ENOMEM;
 		*node = (struct node){.id = id, .ino = ino, .at = at};
 		*link = node;
+		order_add(&table->order, node);
 		if (++shard->node_count > shard->bucket_count)
 			shard_grow(shard);
+	} else {
+		order_renew(&table->order, node);
 	}
+	if (at.value > node->at.value || node->at.value < oldest.value)
+		node->at = at;
 	node->told_count++;
 	return 0;
 }
@@ -241,14 +320,14 @@ int node_ref_directory(struct node_table *table, uint64_t ino, struct lsn at, ui
 
 	pthread_mutex_lock(&shard->mutex);
 	id = shard_directory_id(shard, id, ino, at);
-	err = shard_ref(shard, id, ino, at);
+	err = shard_ref(table, shard, id, ino, at, lsn_make(0));
 	pthread_mutex_unlock(&shard->mutex);
 	*id_out = err ? 0 : id;
 	return err;
 }
 
-int node_ref_file(struct node_table *table, uint64_t position, uint64_t ino, struct lsn changed,
-		  uint64_t *id_out)
+int node_ref_file(struct node_table *table, uint64_t position, uint64_t ino, struct lsn at,
+		  struct lsn oldest, uint64_t *id_out)
 {
 	uint64_t id = node_file_id(position);
 	struct shard *shard = shard_of_id(table, id);
@@ -256,7 +335,7 @@ int node_ref_file(struct node_table *table, uint64_t position, uint64_t ino, str
 
 	assert(position < LSN_LIMIT);
 	pthread_mutex_lock(&shard->mutex);
-	err = shard_ref(shard, id, ino, changed);
+	err = shard_ref(table, shard, id, ino, at, oldest);
 	pthread_mutex_unlock(&shard->mutex);
 	*id_out = err ? 0 : id;
 	return err;
@@ -279,21 +358,121 @@ void node_forget(struct node_table *table, uint64_t id, uint64_t count)
 	} else if (node) {
 		*link = node->next;
 		shard->node_count--;
+		order_remove(&table->order, node);
 	}
 	pthread_mutex_unlock(&shard->mutex);
 	free(node);
 }
 
-uint64_t node_count(struct node_table *table)
+/* With the shard locked. */
+static size_t shard_take_expired(struct shard *shard, struct lsn oldest, struct lsn *lsns_out,
+				 size_t room)
 {
-	uint64_t count = 0;
+	size_t count = 0;
 
-	for (unsigned i = 0; i < SHARD_COUNT; i++) {
+	for (size_t i = 0; i < shard->bucket_count && count < room; i++) {
+		for (struct node *node = shard->buckets[i]; node && count < room; node = node->next) {
+			if (node->ino != NODE_VIEW_INO || node->expired ||
+			    node->at.value >= oldest.value)
+				continue;
+			node->expired = true;
+			lsns_out[count++] = node->at;
+		}
+	}
+	return count;
+}
+
+size_t node_take_expired(struct node_table *table, struct lsn oldest, struct lsn *lsns_out,
+			 size_t room)
+{
+	size_t count = 0;
+
+	for (unsigned i = 0; i < SHARD_COUNT && count < room; i++) {
 		struct shard *shard = &table->shards[i];
 
 		pthread_mutex_lock(&shard->mutex);
-		count += shard->node_count;
+		count += shard_take_expired(shard, oldest, lsns_out + count, room - count);
 		pthread_mutex_unlock(&shard->mutex);
 	}
 	return count;
+}
+
+uint64_t node_count(struct node_table *table)
+{
+	uint64_t count;
+
+	pthread_mutex_lock(&table->order.mutex);
+	count = table->order.count;
+	pthread_mutex_unlock(&table->order.mutex);
+	return count;
+}
+
+/* Hand out the first @count of a list, which go to the end of all. The mutex is held. */
+static void order_take(struct order *order, const struct node_list *list, size_t count,
+		       struct node_known *known_out)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct node *node = TAILQ_FIRST(list);
+
+		known_out[i] =
+			(struct node_known){.id = node->id, .ino = node->ino, .at = node->at};
+		order_move(order, node, false);
+	}
+}
+
+size_t node_oldest(struct node_table *table, struct node_known *known_out, size_t room)
+{
+	struct order *order = &table->order;
+	size_t shared, others;
+
+	pthread_mutex_lock(&order->mutex);
+	shared = order->shared_count < room / 2 ? order->shared_count : room / 2;
+	others = order->count - order->shared_count;
+	others = others < room - shared ? others : room - shared;
+	order_take(order, &order->nodes, others, known_out);
+	order_take(order, &order->shared, shared, known_out + others);
+	pthread_mutex_unlock(&order->mutex);
+	return others + shared;
+}
+
+uint64_t node_wait(struct node_table *table, uint64_t crowd_count)
+{
+	struct order *order = &table->order;
+	uint64_t count;
+
+	pthread_mutex_lock(&order->mutex);
+	order->crowd_count = crowd_count;
+	while (order->count <= crowd_count && !order->roused)
+		pthread_cond_wait(&order->changed, &order->mutex);
+	count = order->roused ? 0 : order->count;
+	pthread_mutex_unlock(&order->mutex);
+	return count;
+}
+
+uint64_t node_gone_count(struct node_table *table)
+{
+	uint64_t count;
+
+	pthread_mutex_lock(&table->order.mutex);
+	count = table->order.gone_count;
+	pthread_mutex_unlock(&table->order.mutex);
+	return count;
+}
+
+bool node_is_roused(struct node_table *table)
+{
+	bool roused;
+
+	pthread_mutex_lock(&table->order.mutex);
+	roused = table->order.roused;
+	pthread_mutex_unlock(&table->order.mutex);
+	return roused;
+}
+
+void node_rouse(struct node_table *table)
+{
+	pthread_mutex_lock(&table->order.mutex);
+	table->order.roused = true;
+	pthread_cond_broadcast(&table->order.changed);
+	pthread_mutex_unlock(&table->order.mutex);
 }

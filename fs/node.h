@@ -17,13 +17,15 @@
  *       then the second moves to the next free id while the first is known.
  *
  * The table holds the past ids that the kernel knows, with the number of times
- * it was told of each; the kernel's cache bounds it. Any thread may call
- * anything; each shard has a mutex, which is a leaf: nothing is locked below it.
+ * it was told of each, and in which order: prune.h keeps their number bounded.
+ * A node takes 80 bytes of heap and a bucket. Any thread may call anything; the locks are
+ * leaves: nothing is locked below them.
  */
 #ifndef VARVE_FS_NODE_H
 #define VARVE_FS_NODE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "lsn.h"
@@ -34,6 +36,10 @@ enum node_fixed {
 	NODE_LSN = 3,	 /* /lsn */
 	NODE_LATEST = 4, /* /lsn/latest */
 	NODE_OLDEST = 5, /* /lsn/oldest */
+	NODE_OWN = 6,	 /* /.varve */
+	/* /.varve/..., in the order of enum state_file */
+	NODE_STATE = 7,
+	NODE_STATE_END = NODE_STATE + 4,
 };
 
 #define NODE_PAST_FILE (UINT64_C(2) << 62)
@@ -45,6 +51,11 @@ enum node_fixed {
 static inline bool node_is_past(uint64_t id)
 {
 	return id >= NODE_PAST_FILE;
+}
+
+static inline bool node_is_state(uint64_t id)
+{
+	return id >= NODE_STATE && id < NODE_STATE_END;
 }
 
 struct node_table;
@@ -67,16 +78,48 @@ static inline uint64_t node_file_id(uint64_t position)
 /* The id of directory @ino at @at: the one the kernel knows, else the one it would get. */
 uint64_t node_directory_id(struct node_table *table, uint64_t ino, struct lsn at);
 
-/* Count one more time that the kernel is told of the id. 0 and *id_out, or -ENOMEM. */
-int node_ref_file(struct node_table *table, uint64_t position, uint64_t ino, struct lsn changed,
-		  uint64_t *id_out);
+/*
+ * Count one more time that the kernel is told of the id. 0 and *id_out, or -ENOMEM.
+ * A file is read at the newest LSN it was looked up at, as the window passes others before
+ * that; but not at one below @oldest, which may be gone already.
+ */
+int node_ref_file(struct node_table *table, uint64_t position, uint64_t ino, struct lsn at,
+		  struct lsn oldest, uint64_t *id_out);
 int node_ref_directory(struct node_table *table, uint64_t ino, struct lsn at, uint64_t *id_out);
 
 /* The kernel forgot @count of the times it was told of @id. Ids that are not in
  * the past are ignored. */
 void node_forget(struct node_table *table, uint64_t id, uint64_t count);
 
+/* Up to @room LSNs below @oldest of which the kernel knows the directory /lsn/<n>; how many.
+ * Each is returned once. */
+size_t node_take_expired(struct node_table *table, struct lsn oldest, struct lsn *lsns_out,
+			 size_t room);
+
 /* How many past ids the kernel knows now. */
 uint64_t node_count(struct node_table *table);
+
+/* How many it has forgotten since the start. */
+uint64_t node_gone_count(struct node_table *table);
+
+struct node_known {
+	uint64_t id, ino;
+	struct lsn at;
+};
+
+/*
+ * Up to @room of the nodes the kernel was not told of for longest, oldest first, and
+ * behind them files that it was told of more than once, as those keep many directories;
+ * how many. They then count as the newest, so that the next call returns others. A
+ * directory stands before what was looked up in it, unless one of them was returned
+ * meanwhile.
+ */
+size_t node_oldest(struct node_table *table, struct node_known *known_out, size_t room);
+
+/* Wait until there are more than @crowd_count nodes; how many there are. 0 after
+ * node_rouse. One thread may wait. */
+uint64_t node_wait(struct node_table *table, uint64_t crowd_count);
+void node_rouse(struct node_table *table);
+bool node_is_roused(struct node_table *table);
 
 #endif

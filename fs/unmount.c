@@ -1,9 +1,17 @@
 #include "unmount.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <spawn.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+/* A new mount is in use while its daemon has a first look at it, any mount while
+ * somebody walks a path through it. */
+#define BUSY_TRIES 10
+#define BUSY_PAUSE_NS 20000000
 
 extern char **environ;
 
@@ -25,9 +33,32 @@ static int unmount_as_user(const char *mountpoint)
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EBUSY;
 }
 
-int unmount(const char *mountpoint)
+static void write_back(const char *mountpoint)
+{
+	int fd = open(mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	syncfs(fd);
+	close(fd);
+}
+
+static int unmount_now(const char *mountpoint)
 {
 	if (umount2(mountpoint, UMOUNT_NOFOLLOW) == 0)
 		return 0;
 	return errno == EPERM ? unmount_as_user(mountpoint) : -errno;
+}
+
+int unmount(const char *mountpoint)
+{
+	int err;
+
+	write_back(mountpoint);
+	for (unsigned i = 0;; i++) {
+		err = unmount_now(mountpoint);
+		if (err != -EBUSY || i == BUSY_TRIES)
+			return err;
+		nanosleep(&(struct timespec){.tv_nsec = BUSY_PAUSE_NS}, NULL);
+	}
 }

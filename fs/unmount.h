@@ -4,8 +4,13 @@
 #ifndef VARVE_FS_UNMOUNT_H
 #define VARVE_FS_UNMOUNT_H
 
-/* Unmount what is mounted at @mountpoint.
- * 0; -EBUSY: in use; -EINVAL: nothing is mounted there; -EPERM; else -errno. */
+/*
+ * Unmount what is mounted at @mountpoint, once the kernel has written back what it
+ * holds of mappings: that is part of an unmount only if no other mount namespace has a
+ * copy of the mount. Waits a moment for one that is in use.
+ *
+ * 0; -EBUSY: in use; -EINVAL: nothing is mounted there; -EPERM; else -errno.
+ */
 int unmount(const char *mountpoint);
 
 #endif

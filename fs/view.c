@@ -7,11 +7,15 @@
 #include <string.h>
 
 #include "node.h"
+#include "state_files.h"
 #include "store.h"
+#include "told.h"
 #include "tree.h"
 
 #define DIRECTORY_MODE (S_IFDIR | 0555)
 #define LINK_MODE (S_IFLNK | 0777)
+
+#define OWN_NAME ".varve"
 
 /* Entries taken from the tree at a time; 128 names take 36 KiB of stack. */
 #define BATCH_MAX 128u
@@ -19,6 +23,7 @@
 struct view {
 	struct store *store;
 	struct node_table *nodes;
+	struct told *heads;
 };
 
 int view_open(struct store *store, struct view **view_out)
@@ -32,8 +37,10 @@ int view_open(struct store *store, struct view **view_out)
 		return -ENOMEM;
 	view->store = store;
 	err = node_table_open(0, &view->nodes);
+	if (!err)
+		err = told_open(&view->heads);
 	if (err) {
-		free(view);
+		view_close(view);
 		return err;
 	}
 	*view_out = view;
@@ -44,6 +51,7 @@ void view_close(struct view *view)
 {
 	if (!view)
 		return;
+	told_close(view->heads);
 	node_table_close(view->nodes);
 	free(view);
 }
@@ -53,9 +61,21 @@ uint64_t view_node_count(struct view *view)
 	return node_count(view->nodes);
 }
 
+struct node_table *view_nodes(struct view *view)
+{
+	return view->nodes;
+}
+
+static bool is_head(uint64_t id)
+{
+	return id >= TREE_ROOT_INO && !node_is_past(id);
+}
+
 void view_forget(struct view *view, uint64_t id, uint64_t count)
 {
 	node_forget(view->nodes, id, count);
+	if (is_head(id) && told_forget(view->heads, id, count))
+		tree_forget(view->store, id);
 }
 
 int view_node(struct view *view, uint64_t id, struct view_node *node_out)
@@ -66,6 +86,24 @@ int view_node(struct view *view, uint64_t id, struct view_node *node_out)
 	if (id >= TREE_ROOT_INO)
 		node_out->ino = id;
 	return 0;
+}
+
+int view_open_past(struct view *view, uint64_t id, struct lsn *at_out)
+{
+	struct view_node node;
+	int err = view_node(view, id, &node);
+
+	*at_out = node.at;
+	if (!err && node_is_past(id))
+		err = store_pin(view->store, node.at);
+	/* So that the kernel looks the path up anew, and finds what there still is. */
+	return err == -ENOENT ? -ESTALE : err;
+}
+
+void view_close_past(struct view *view, struct lsn at)
+{
+	if (!lsn_is_head(at))
+		store_unpin(view->store, at);
 }
 
 int view_writable(uint64_t id)
@@ -142,20 +180,27 @@ static int link_target(struct view *view, uint64_t id, char *target_out, size_t 
 			id == NODE_LATEST ? newest.value : oldest.value);
 }
 
+static uint32_t fixed_mode(uint64_t id)
+{
+	if (node_is_state(id))
+		return S_IFREG | (state_file_is_writable(id - NODE_STATE) ? 0644 : 0444);
+	return id == NODE_LATEST || id == NODE_OLDEST ? LINK_MODE : DIRECTORY_MODE;
+}
+
+/* Size and times of a state file are told by who can make it (fuse_ops.c). */
 static int fixed_entry(struct view *view, uint64_t id, struct view_entry *entry_out)
 {
-	bool is_link = id == NODE_LATEST || id == NODE_OLDEST;
+	uint32_t mode = fixed_mode(id);
 	char target[32];
 	int err;
 
-	err = stat_fill_fixed(view, id, is_link ? LINK_MODE : DIRECTORY_MODE, LSN_HEAD,
-			      &entry_out->stat);
+	err = stat_fill_fixed(view, id, mode, LSN_HEAD, &entry_out->stat);
 	if (err)
 		return err;
-	if (is_link)
+	if (S_ISLNK(mode))
 		entry_out->stat.st_size = link_target(view, id, target, sizeof(target));
 	entry_out->id = id;
-	entry_out->life = is_link ? VIEW_LIFE_NONE : VIEW_LIFE_HEAD;
+	entry_out->life = S_ISDIR(mode) ? VIEW_LIFE_HEAD : VIEW_LIFE_NONE;
 	return 0;
 }
 
@@ -174,19 +219,27 @@ void view_head_entry(struct view *view, const struct tree_attr *attr, struct vie
 	stat_fill(view, attr, attr->ino, &entry_out->stat);
 }
 
+void view_head_tell(struct view *view, const struct view_entry *entry)
+{
+	told_add(view->heads, entry->id);
+}
+
 /* The entry of an inode at @at, counted as told to the kernel. */
 static int tree_entry_ref(struct view *view, const struct tree_attr *attr, struct lsn at,
 			  struct view_entry *entry_out)
 {
+	struct lsn oldest, newest;
 	int err;
 
 	if (lsn_is_head(at)) {
 		view_head_entry(view, attr, entry_out);
+		view_head_tell(view, entry_out);
 		return 0;
 	}
+	store_window(view->store, &oldest, &newest);
 	err = S_ISDIR(attr->mode) ? node_ref_directory(view->nodes, attr->ino, at, &entry_out->id)
-				  : node_ref_file(view->nodes, attr->position, attr->ino,
-						  attr->changed, &entry_out->id);
+				  : node_ref_file(view->nodes, attr->position, attr->ino, at, oldest,
+						  &entry_out->id);
 	if (err)
 		return err;
 	entry_out->life = VIEW_LIFE_PAST;
@@ -224,8 +277,9 @@ int view_getattr(struct view *view, uint64_t id, struct stat *stat_out, enum vie
 		return err;
 	if (node.ino) {
 		err = tree_getattr(view->store, node.ino, node.at, &attr);
+		/* What was there can only be gone because the window passed it. */
 		if (err)
-			return err;
+			return err == -ENOENT && node_is_past(id) ? -ESTALE : err;
 		stat_fill(view, &attr, id, stat_out);
 		*life_out = node_is_past(id) ? VIEW_LIFE_PAST : head_life(&attr);
 		return 0;
@@ -270,6 +324,11 @@ struct fixed_name {
 static const struct fixed_name root_names[] = {{"head", NODE_HEAD}, {"lsn", NODE_LSN}, {0}};
 static const struct fixed_name lsn_names[] = {
 	{"latest", NODE_LATEST}, {"oldest", NODE_OLDEST}, {0}};
+static const struct fixed_name own_names[] = {{"stats", NODE_STATE + STATE_STATS},
+					      {"metrics", NODE_STATE + STATE_METRICS},
+					      {"window", NODE_STATE + STATE_WINDOW},
+					      {"layers.svg", NODE_STATE + STATE_LAYERS},
+					      {0}};
 static const struct fixed_name rel_names[] = {{"rel", TREE_ROOT_INO}, {0}};
 static const struct fixed_name no_names[] = {{0}};
 
@@ -281,10 +340,14 @@ static const struct fixed_name *names_of(uint64_t id)
 		return root_names;
 	case NODE_LSN:
 		return lsn_names;
+	case NODE_OWN:
+		return own_names;
 	case NODE_LATEST:
 	case NODE_OLDEST:
 		return no_names;
 	default:
+		if (node_is_state(id))
+			return no_names;
 		return rel_names; /* /head and every /lsn/<n> */
 	}
 }
@@ -327,13 +390,21 @@ static int lookup_tree(struct view *view, uint64_t dir, struct lsn at, const cha
 static int lookup_lsn(struct view *view, const char *name, struct view_entry *entry_out)
 {
 	struct lsn lsn, oldest, newest;
+	int err;
 
 	if (!lsn_parse(name, &lsn))
 		return -ENOENT;
 	store_window(view->store, &oldest, &newest);
 	if (lsn.value < oldest.value || lsn.value > newest.value)
 		return -ENOENT;
-	return view_entry_ref(view, lsn, entry_out);
+	err = view_entry_ref(view, lsn, entry_out);
+	/* Had the window passed it before it was known, expire.c may not have seen it. */
+	store_window(view->store, &oldest, &newest);
+	if (!err && lsn.value < oldest.value) {
+		view_forget(view, entry_out->id, 1);
+		err = -ENOENT;
+	}
+	return err;
 }
 
 static int lookup_root_of_tree(struct view *view, struct lsn at, struct view_entry *entry_out)
@@ -360,6 +431,8 @@ static int lookup_fixed(struct view *view, uint64_t dir, struct lsn at, const ch
 		return fixed_entry(view, fixed->id, entry_out);
 	if (dir == NODE_LSN)
 		return lookup_lsn(view, name, entry_out);
+	if (dir == NODE_ROOT && strcmp(name, OWN_NAME) == 0)
+		return fixed_entry(view, NODE_OWN, entry_out);
 	return -ENOENT;
 }
 
@@ -548,7 +621,8 @@ static int fixed_entry_at(struct view *view, uint64_t dir, struct lsn at, uint64
 	if (plus)
 		return lookup_fixed(view, dir, at, fixed->name, entry_out);
 	entry_out->stat.st_ino = fixed->id;
-	entry_out->stat.st_mode = dir == NODE_LSN ? S_IFLNK : S_IFDIR;
+	entry_out->stat.st_mode =
+		fixed->id == TREE_ROOT_INO ? S_IFDIR : fixed_mode(fixed->id) & S_IFMT;
 	if (fixed->id == TREE_ROOT_INO && !lsn_is_head(at))
 		entry_out->stat.st_ino = node_directory_id(view->nodes, TREE_ROOT_INO, at);
 	return 0;

@@ -5,8 +5,9 @@
  *   /head/rel          the tree as it is now
  *   /lsn/<n>/rel       the tree as of LSN n, for every n in the window
  *   /lsn/latest        a link to the newest n; /lsn/oldest to the oldest
+ *   /.varve            the store's state, in files (state_files.h)
  *
- * Looking up is not listing: /lsn lists the two links only. It knows no FUSE;
+ * Looking up is not listing: / lists head and lsn only, and /lsn the two links. It knows no FUSE;
  * fuse_ops.c carries requests to it and answers back.
  *
  * Everything is 0 or -errno. Any thread.
@@ -21,6 +22,7 @@
 
 #include "lsn.h"
 
+struct node_table;
 struct store;
 struct tree_attr;
 struct view;
@@ -53,16 +55,28 @@ void view_close(struct view *view); /* NULL is ignored */
 int view_node(struct view *view, uint64_t id, struct view_node *node_out);
 
 /* May the inode be changed, or entries in it? 0: it is a head inode, whose
- * number is @id; -EROFS: it lies in the past; -EPERM: it is varve's own. */
+ * number is @id; -EROFS: it lies in the past; -EPERM: it is varve's own. What
+ * may be written of the state files is theirs to say. */
 int view_writable(uint64_t id);
 
-/* Find @name in directory @dir. An entry in the past counts as told to the
+/* Find @name in directory @dir. The entry counts as told to the
  * kernel; give it back by view_forget when the kernel never hears of it. -ENOENT
  * is returned as 0 with an id of 0 where the kernel may remember it. */
 int view_lookup(struct view *view, uint64_t dir, const char *name, struct view_entry *entry_out);
 
 /* The entry of a head inode, from attributes at hand. */
 void view_head_entry(struct view *view, const struct tree_attr *attr, struct view_entry *entry_out);
+
+/* Count it as told to the kernel, as view_lookup does. */
+void view_head_tell(struct view *view, const struct view_entry *entry);
+
+/*
+ * Open what the id stands for: if it lies in the past its LSN is pinned, until view_close_past.
+ * 0 and *at_out, the LSN to read it at, LSN_HEAD outside of the past; -ESTALE: the window has
+ * passed it.
+ */
+int view_open_past(struct view *view, uint64_t id, struct lsn *at_out);
+void view_close_past(struct view *view, struct lsn at);
 
 void view_forget(struct view *view, uint64_t id, uint64_t count);
 
@@ -91,5 +105,6 @@ int view_readdir(struct view *view, uint64_t dir, uint64_t cookie, bool plus, un
 int view_changed(struct view *view, uint64_t id, struct lsn *lsn_out);
 
 uint64_t view_node_count(struct view *view); /* past ids the kernel knows */
+struct node_table *view_nodes(struct view *view);
 
 #endif

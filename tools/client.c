@@ -65,7 +65,8 @@ int client_request(const char *store_path, json_t *request, FILE **answer_out)
 	}
 	err = request_send(fd, request);
 	json_decref(request);
-	if (!err) {
+	/* A daemon that has too many clients says so and hangs up before it reads. */
+	if (!err || err == -EPIPE) {
 		*answer_out = fdopen(fd, "r");
 		err = *answer_out ? 0 : -errno;
 	}

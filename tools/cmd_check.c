@@ -1,19 +1,18 @@
 /* varve check STORE|PATH [--json] [--repair] */
-#include <argp.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
+#include "bar.h"
 #include "check.h"
 #include "client.h"
 #include "command.h"
 #include "info.h"
+#include "member.h"
 #include "store.h"
-#include "text.h"
+#include "subject.h"
 
 /* As fsck(8) has them. */
 enum check_status {
@@ -27,8 +26,8 @@ enum check_status {
 #define SAMPLES_MAX 10000
 
 struct arguments {
-	const char *path;
-	bool json, repair;
+	struct subject subject;
+	bool repair;
 	unsigned samples;
 };
 
@@ -38,9 +37,6 @@ static error_t check_parse(int key, char *argument, struct argp_state *state)
 	uint64_t number;
 
 	switch (key) {
-	case 'j':
-		arguments->json = true;
-		return 0;
 	case 'r':
 		arguments->repair = true;
 		return 0;
@@ -49,21 +45,13 @@ static error_t check_parse(int key, char *argument, struct argp_state *state)
 			argp_error(state, "--samples wants a number from 1 to %d", SAMPLES_MAX);
 		arguments->samples = (unsigned)number;
 		return 0;
-	case ARGP_KEY_ARG:
-		if (state->arg_num > 0)
-			argp_error(state, "one store at a time");
-		arguments->path = argument;
-		return 0;
-	case ARGP_KEY_NO_ARGS:
-		argp_error(state, "STORE is missing, or a path in a mount");
-		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return subject_parse(key, argument, state, &arguments->subject, SUBJECT_STORE);
 	}
 }
 
 static const struct argp_option check_options[] = {
-	{"json", 'j', NULL, 0, "print JSON, with every field", 0},
+	SUBJECT_JSON_OPTION,
 	{"repair", 'r', NULL, 0, "mend what can be mended, and set the rest aside; not while mounted", 0},
 	{"samples", 's', "N", 0, "walk the tree as of N LSNs of the past (4)", 0},
 	{0},
@@ -85,66 +73,6 @@ static const struct argp check_argp = {
 };
 
 /*
- * The bar: on standard error, if that is a terminal.
- */
-
-struct bar {
-	bool shown;
-	uint64_t total, done;
-	int64_t drawn_ns;
-};
-
-#define BAR_WIDTH 40
-#define BAR_PERIOD_NS 100000000
-
-static int64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
-static void bar_draw(struct bar *bar)
-{
-	static const char full[] = "########################################";
-	uint64_t done = bar->done < bar->total ? bar->done : bar->total;
-	int width = bar->total ? (int)(done * BAR_WIDTH / bar->total) : 0;
-	char a[TEXT_SIZE_MAX], b[TEXT_SIZE_MAX];
-
-	bar->drawn_ns = now_ns();
-	if (bar->done >= bar->total)
-		fprintf(stderr, "\r[%s] %s read; the tree is walked\033[K", full,
-			text_size(bar->total, a));
-	else
-		fprintf(stderr, "\r[%.*s%*s] %s of %s\033[K", width, full, BAR_WIDTH - width, "",
-			text_size(done, a), text_size(bar->total, b));
-	fflush(stderr);
-}
-
-static void bar_begin(struct bar *bar, uint64_t total)
-{
-	bar->total = total;
-	bar->done = 0;
-	bar->drawn_ns = 0;
-}
-
-static void bar_add(struct bar *bar, uint64_t bytes)
-{
-	bar->done += bytes;
-	if (bar->shown && now_ns() - bar->drawn_ns > BAR_PERIOD_NS)
-		bar_draw(bar);
-}
-
-static void bar_clear(struct bar *bar)
-{
-	if (bar->shown && bar->drawn_ns)
-		fputs("\r\033[K", stderr);
-	fflush(stderr);
-	bar->drawn_ns = 0;
-}
-
-/*
  * Telling
  */
 
@@ -155,48 +83,36 @@ struct telling {
 	json_t *mended;			/* the steps of a repair */
 };
 
-static uint64_t number(const json_t *object, const char *name)
-{
-	return (uint64_t)json_integer_value(json_object_get(object, name));
-}
-
 static bool has(const json_t *object, const char *name)
 {
 	return json_is_integer(json_object_get(object, name));
 }
 
-static const char *string(const json_t *object, const char *name)
-{
-	const char *text = json_string_value(json_object_get(object, name));
-
-	return text ? text : "";
-}
-
 /* "layers/...: page 3 of /a/b (inode 20): " */
 static void print_place(const json_t *finding)
 {
-	if (*string(finding, "file"))
-		printf("%s: ", string(finding, "file"));
+	if (*member_string(finding, "file"))
+		printf("%s: ", member_string(finding, "file"));
 	if (has(finding, "inode")) {
 		if (has(finding, "page"))
-			printf("page %" PRIu64 " of ", number(finding, "page"));
-		else if (strcmp(string(finding, "kind"), "tree") != 0)
-			printf("%s of ", string(finding, "what"));
-		if (*string(finding, "path"))
-			printf("%s, ", string(finding, "path"));
-		printf("inode %" PRIu64, number(finding, "inode"));
-		if (strcmp(string(finding, "kind"), "version") == 0)
-			printf(", at LSN %" PRIu64, number(finding, "damaged_from"));
+			printf("page %" PRIu64 " of ", member_number(finding, "page"));
+		else if (strcmp(member_string(finding, "kind"), "tree") != 0)
+			printf("%s of ", member_string(finding, "what"));
+		if (*member_string(finding, "path"))
+			printf("%s, ", member_string(finding, "path"));
+		printf("inode %" PRIu64, member_number(finding, "inode"));
+		if (strcmp(member_string(finding, "kind"), "version") == 0)
+			printf(", at LSN %" PRIu64, member_number(finding, "damaged_from"));
 		fputs(": ", stdout);
 	} else if (has(finding, "offset")) {
-		printf("bytes %" PRIu64 " to %" PRIu64 ": ", number(finding, "offset"),
-		       number(finding, "offset") + number(finding, "size_bytes"));
+		printf("bytes %" PRIu64 " to %" PRIu64 ": ", member_number(finding, "offset"),
+		       member_number(finding, "offset") + member_number(finding, "size_bytes"));
 	}
 }
 
 static void print_harm(const json_t *finding)
 {
-	uint64_t from = number(finding, "damaged_from");
+	uint64_t from = member_number(finding, "damaged_from");
 
 	if (!has(finding, "damaged_from")) {
 		puts("    every LSN can be read all the same");
@@ -205,7 +121,7 @@ static void print_harm(const json_t *finding)
 		       "was written again\n", from);
 	} else {
 		printf("    damaged from LSN %" PRIu64 " on; readable below it, and again from LSN %"
-		       PRIu64 " on\n", from, number(finding, "readable_from"));
+		       PRIu64 " on\n", from, member_number(finding, "readable_from"));
 	}
 }
 
@@ -214,7 +130,7 @@ static void print_finding(const json_t *finding)
 	bool known = json_is_true(json_object_get(finding, "known"));
 
 	print_place(finding);
-	printf("%s%s\n", string(finding, "text"), known ? " (known, set aside by a repair)" : "");
+	printf("%s%s\n", member_string(finding, "text"), known ? " (known, set aside by a repair)" : "");
 	print_harm(finding);
 }
 
@@ -222,7 +138,7 @@ static void print_finding(const json_t *finding)
 static void tell_finding(struct telling *telling, json_t *finding)
 {
 	bar_clear(&telling->bar);
-	if (telling->arguments->json) {
+	if (telling->arguments->subject.json) {
 		fputs(telling->count++ ? ",\n" : "\n", stdout);
 		json_dumpf(finding, stdout, 0);
 	} else {
@@ -233,18 +149,18 @@ static void tell_finding(struct telling *telling, json_t *finding)
 
 static void print_result(const json_t *result)
 {
-	uint64_t errors = number(result, "finding_count"), known = number(result, "known_count");
+	uint64_t errors = member_number(result, "finding_count"), known = member_number(result, "known_count");
 
 	printf("%" PRIu64 " layers with %" PRIu64 " versions, the tree of %" PRIu64
-	       " inodes at %" PRIu64 " LSNs", number(result, "layer_count"),
-	       number(result, "version_count"), number(result, "inode_count"),
-	       number(result, "state_count"));
-	if (!number(result, "state_count"))
+	       " inodes at %" PRIu64 " LSNs", member_number(result, "layer_count"),
+	       member_number(result, "version_count"), member_number(result, "inode_count"),
+	       member_number(result, "state_count"));
+	if (!member_number(result, "state_count"))
 		fputs(" (the store does not open)", stdout);
 	if (errors)
 		printf(": %" PRIu64 " faults", errors);
 	else
-		printf(": %s", string(result, "status"));
+		printf(": %s", member_string(result, "status"));
 	if (known)
 		printf(", %" PRIu64 " known from before", known);
 	putchar('\n');
@@ -252,7 +168,7 @@ static void print_result(const json_t *result)
 
 static void tell_begin(struct telling *telling)
 {
-	if (telling->arguments->json)
+	if (telling->arguments->subject.json)
 		fputs("{\"findings\": [", stdout);
 }
 
@@ -263,10 +179,10 @@ static int tell_result(struct telling *telling, json_t *result)
 
 	bar_clear(&telling->bar);
 	if (result)
-		status = number(result, "finding_count")  ? CHECK_ERRORS_LEFT
-			 : number(result, "mended_count") ? CHECK_REPAIRED
+		status = member_number(result, "finding_count")  ? CHECK_ERRORS_LEFT
+			 : member_number(result, "mended_count") ? CHECK_REPAIRED
 							  : CHECK_CLEAN;
-	if (telling->arguments->json) {
+	if (telling->arguments->subject.json) {
 		fputs(telling->count ? "\n], \"mended\": " : "], \"mended\": ", stdout);
 		json_dumpf(telling->mended, stdout, 0);
 		fputs(", \"result\": ", stdout);
@@ -296,8 +212,8 @@ static int follow(struct telling *telling, FILE *answer)
 		json_t *result = json_object_get(object, "result");
 
 		if (has(object, "begin"))
-			bar_begin(&telling->bar, number(object, "begin"));
-		bar_add(&telling->bar, number(object, "bytes"));
+			bar_begin(&telling->bar, member_number(object, "begin"));
+		bar_add(&telling->bar, member_number(object, "bytes"));
 		if (finding)
 			tell_finding(telling, json_incref(finding));
 		if (result) {
@@ -338,7 +254,7 @@ static void on_mended(void *context, const char *text)
 	json_t *string = info_string(text);
 
 	bar_clear(&telling->bar);
-	if (!telling->arguments->json)
+	if (!telling->arguments->subject.json)
 		printf("repair: %s\n", text);
 	else
 		json_array_append(telling->mended, string);
@@ -375,14 +291,14 @@ static int check_files(struct telling *telling, const char *path)
 
 static int check_run(const struct arguments *arguments)
 {
-	struct telling telling = {.arguments = arguments, .bar.shown = isatty(STDERR_FILENO),
+	struct telling telling = {.arguments = arguments, .bar = bar_make("read; the tree is walked"),
 				  .mended = json_array()};
 	char store[PATH_MAX];
 	FILE *answer;
 	int status;
 
-	if (client_store_of(arguments->path, store) != 0)
-		snprintf(store, sizeof(store), "%s", arguments->path);
+	if (client_store_of(arguments->subject.path, store) != 0)
+		snprintf(store, sizeof(store), "%s", arguments->subject.path);
 	if (client_request(store, json_pack("{s:s, s:i}", "op", "check", "samples",
 					    (int)arguments->samples), &answer) != 0)
 		answer = NULL;

@@ -1,5 +1,4 @@
 /* varve info STORE|PATH [--json] */
-#include <argp.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -10,37 +9,18 @@
 #include "client.h"
 #include "command.h"
 #include "info.h"
+#include "member.h"
 #include "store.h"
-#include "text.h"
-
-struct arguments {
-	const char *path;
-	bool json;
-};
+#include "subject.h"
+#include "window_text.h"
 
 static error_t info_parse(int key, char *argument, struct argp_state *state)
 {
-	struct arguments *arguments = state->input;
-
-	switch (key) {
-	case 'j':
-		arguments->json = true;
-		return 0;
-	case ARGP_KEY_ARG:
-		if (state->arg_num > 0)
-			argp_error(state, "one store at a time");
-		arguments->path = argument;
-		return 0;
-	case ARGP_KEY_NO_ARGS:
-		argp_error(state, "STORE is missing, or a path in a mount");
-		return 0;
-	default:
-		return ARGP_ERR_UNKNOWN;
-	}
+	return subject_parse(key, argument, state, state->input, SUBJECT_STORE);
 }
 
 static const struct argp_option info_options[] = {
-	{"json", 'j', NULL, 0, "print JSON, with every field", 0},
+	SUBJECT_JSON_OPTION,
 	{0},
 };
 
@@ -109,57 +89,102 @@ static int info_get(const char *path, json_t **info_out)
  * Telling
  */
 
-static uint64_t number(const json_t *info, const char *name)
-{
-	return (uint64_t)json_integer_value(json_object_get(info, name));
-}
-
-static const char *size(const json_t *info, const char *name, char out[TEXT_SIZE_MAX])
-{
-	return text_size(number(info, name), out);
-}
-
-static const char *string(const json_t *info, const char *name)
-{
-	const char *text = json_string_value(json_object_get(info, name));
-
-	return text ? text : "";
-}
-
 static void print_mount(const json_t *info)
 {
-	time_t since = (time_t)number(info, "mounted_at");
+	time_t since = (time_t)member_number(info, "mounted_at");
 	char date[64];
 	struct tm utc;
 
 	if (json_is_true(json_object_get(info, "mounted"))) {
 		strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&since, &utc));
 		printf("mounted at       %s, since %s, by process %" PRIu64 "\n",
-		       string(info, "mountpoint"), date, number(info, "pid"));
+		       member_string(info, "mountpoint"), date, member_number(info, "pid"));
 	} else if (json_object_get(info, "holder")) {
-		printf("held by          process %" PRIu64 ": %s\n", number(info, "pid"),
-		       string(info, "holder"));
+		printf("held by          process %" PRIu64 ": %s\n", member_number(info, "pid"),
+		       member_string(info, "holder"));
 	} else {
 		puts("mounted at       -");
 	}
 }
 
+static void print_lsn(const char *name, const json_t *info, const char *lsn, const char *time)
+{
+	const char *text = member_string(json_object_get(info, "window"), time);
+
+	printf("%-16s LSN %" PRIu64 "%s%s\n", name, member_number(info, lsn), *text ? ", of " : "", text);
+}
+
 static void print_history(const json_t *info)
 {
-	bool live = json_is_integer(json_object_get(info, "oldest_lsn"));
+	char a[TEXT_SIZE_MAX], b[TEXT_SIZE_MAX];
+
+	print_lsn("oldest", info, "oldest_lsn", "oldest_time");
+	print_lsn("newest", info, "newest_lsn", "newest_time");
+	printf("on disk up to    LSN %" PRIu64 "%s\n", member_number(info, "durable_lsn"),
+	       member_flag(info, "read_only") ? ", read-only" : "");
+	printf("history          %s made, %s of it can be read\n",
+	       text_size(member_number(info, "newest_lsn"), a),
+	       text_size(member_number(info, "newest_lsn") - member_number(info, "oldest_lsn"), b));
+}
+
+static void print_window(const json_t *info)
+{
+	const json_t *window = json_object_get(info, "window");
+	const struct store_window limits = {member_number(window, "time_ns"),
+					    member_number(window, "bytes")};
+	char text[WINDOW_TEXT_MAX];
+
+	printf("window           %s, %" PRIu64 " LSNs pinned\n", window_format(&limits, text),
+	       member_number(info, "pin_count"));
+}
+
+static void print_head(const json_t *info)
+{
+	const json_t *head = json_object_get(info, "head");
 	char a[TEXT_SIZE_MAX];
 
-	if (live)
-		printf("LSNs             %" PRIu64 " to %" PRIu64 ", on disk up to %" PRIu64 "%s\n",
-		       number(info, "oldest_lsn"), number(info, "newest_lsn"),
-		       number(info, "durable_lsn"),
-		       json_is_true(json_object_get(info, "read_only")) ? ", read-only" : "");
+	if (json_is_object(head))
+		printf("head             %s in %" PRIu64 " inodes\n", member_size(head, "file_bytes", a),
+		       member_number(head, "inode_count"));
+}
+
+static void print_layers(const json_t *info)
+{
+	const char *kind;
+	json_t *sum;
+	char a[TEXT_SIZE_MAX];
+
+	printf("layers           %s on disk\n", member_size(info, "disk_bytes", a));
+	json_object_foreach(json_object_get(info, "layers"), kind, sum) {
+		if (member_number(sum, "count"))
+			printf("  %-14s %" PRIu64 ", %s\n", kind, member_number(sum, "count"),
+			       member_size(sum, "file_bytes", a));
+	}
+}
+
+/* "3.1", or "-" for what is not known. */
+static const char *factor(const json_t *object, const char *name, char out[TEXT_SIZE_MAX])
+{
+	const json_t *value = json_object_get(object, name);
+
+	if (json_is_real(value))
+		snprintf(out, TEXT_SIZE_MAX, "%.2f", json_real_value(value));
 	else
-		printf("LSNs             up to %" PRIu64 ", more if it was not unmounted\n",
-		       number(info, "newest_lsn"));
-	printf("history          %s\n", text_size(number(info, "newest_lsn"), a));
-	printf("sealed layers    %" PRIu64 ", %s\n", number(info, "layer_count"),
-	       size(info, "sealed_bytes", a));
+		snprintf(out, TEXT_SIZE_MAX, "-");
+	return out;
+}
+
+static void print_amplification(const json_t *info)
+{
+	const json_t *amplification = json_object_get(info, "amplification");
+	char a[TEXT_SIZE_MAX];
+
+	printf("a read visits    %" PRIu64 " runs of layers at most, never more than %" PRIu64 "\n",
+	       member_number(amplification, "read_runs"),
+	       member_number(amplification, "read_runs_limit"));
+	printf("a byte written   cost %s bytes on disk since mounted\n",
+	       factor(amplification, "write", a));
+	printf("a byte at head   takes %s bytes on disk\n", factor(amplification, "space", a));
 }
 
 static void print_open_layer(const json_t *info)
@@ -167,58 +192,90 @@ static void print_open_layer(const json_t *info)
 	char a[TEXT_SIZE_MAX], b[TEXT_SIZE_MAX], c[TEXT_SIZE_MAX];
 
 	printf("open layer       %s of %s, %s of it not yet synced, %" PRIu64 " versions\n",
-	       size(info, "arena_used_bytes", a), size(info, "arena_capacity_bytes", b),
-	       size(info, "arena_dirty_bytes", c), number(info, "version_count"));
-	printf("  page images    %s\n", size(info, "arena_image_bytes", a));
-	printf("  page patches   %s\n", size(info, "arena_patch_bytes", a));
-	printf("  attributes     %s\n", size(info, "arena_attr_bytes", a));
-	printf("  names          %s\n", size(info, "arena_name_bytes", a));
-	printf("  framing        %s\n", size(info, "arena_framing_bytes", a));
+	       member_size(info, "arena_used_bytes", a), member_size(info, "arena_capacity_bytes", b),
+	       member_size(info, "arena_dirty_bytes", c), member_number(info, "version_count"));
+	printf("  page images    %s\n", member_size(info, "arena_image_bytes", a));
+	printf("  page patches   %s\n", member_size(info, "arena_patch_bytes", a));
+	printf("  attributes     %s\n", member_size(info, "arena_attr_bytes", a));
+	printf("  names          %s\n", member_size(info, "arena_name_bytes", a));
+	printf("  framing        %s\n", member_size(info, "arena_framing_bytes", a));
+}
+
+static void print_compaction(const json_t *info)
+{
+	uint64_t error = member_number(info, "compaction_error");
+	char a[TEXT_SIZE_MAX], b[TEXT_SIZE_MAX], c[TEXT_SIZE_MAX];
+
+	printf("compaction       %s read, %s written, %s of versions dropped, %" PRIu64
+	       " merges under way\n",
+	       member_size(info, "merge_read_bytes", a), member_size(info, "merge_written_bytes", b),
+	       member_size(info, "gc_dropped_bytes", c), member_number(info, "merge_count"));
+	if (error)
+		printf("                 its last attempt failed: %s\n", strerror((int)error));
 }
 
 static void print_daemon(const json_t *info)
 {
 	char a[TEXT_SIZE_MAX], b[TEXT_SIZE_MAX];
 
-	printf("memory           %s index of the open layer, %s index blocks of sealed ones\n",
-	       size(info, "index_bytes", a), size(info, "cache_bytes", b));
+	printf("memory           %s index of the open layer, %s block cache\n",
+	       member_size(info, "index_bytes", a), member_size(info, "cache_bytes", b));
+	printf("the past         %" PRIu64 " files and directories known to the kernel, at most about %" PRIu64 "\n",
+	       member_number(info, "past_node_count"), member_number(info, "past_node_limit"));
 	printf("since mounted    %" PRIu64 " changes, %" PRIu64 " syncs, %" PRIu64 " freezes\n",
-	       number(info, "commit_count"), number(info, "sync_count"),
-	       number(info, "freeze_count"));
+	       member_number(info, "commit_count"), member_number(info, "sync_count"),
+	       member_number(info, "freeze_count"));
 	printf("flushed          %s in %" PRIu64 " flushes of %" PRIu64 " ranges\n",
-	       size(info, "flush_bytes", a), number(info, "flush_count"),
-	       number(info, "flush_range_count"));
+	       member_size(info, "flush_bytes", a), member_number(info, "flush_count"),
+	       member_number(info, "flush_range_count"));
+	print_compaction(info);
+}
+
+/* What the manifest says. */
+static void print_closed(const json_t *info)
+{
+	char a[TEXT_SIZE_MAX];
+
+	printf("LSNs             up to %" PRIu64 ", more if it was not unmounted\n",
+	       member_number(info, "newest_lsn"));
+	printf("layers           %" PRIu64 ", %s\n", member_number(info, "layer_count"),
+	       member_size(info, "sealed_bytes", a));
 }
 
 static void print_info(const json_t *info)
 {
 	char a[TEXT_SIZE_MAX];
 
-	printf("store            %s\n", string(info, "store"));
-	printf("id               %s\n", string(info, "id"));
+	printf("store            %s\n", member_string(info, "store"));
+	printf("id               %s\n", member_string(info, "id"));
 	print_mount(info);
 	printf("format           version %" PRIu64 ", pages of %s\n",
-	       number(info, "format_version"), size(info, "page_size_bytes", a));
-	print_history(info);
-	if (json_is_true(json_object_get(info, "mounted"))) {
-		print_open_layer(info);
-		print_daemon(info);
+	       member_number(info, "format_version"), member_size(info, "page_size_bytes", a));
+	if (!member_flag(info, "mounted")) {
+		print_closed(info);
+		return;
 	}
+	print_history(info);
+	print_window(info);
+	print_head(info);
+	print_layers(info);
+	print_open_layer(info);
+	print_amplification(info);
+	print_daemon(info);
 }
 
 int cmd_info(int argc, char **argv)
 {
-	struct arguments arguments = {0};
+	struct subject subject = {0};
 	json_t *info;
 	int status;
 
-	argp_parse(&info_argp, argc, argv, 0, NULL, &arguments);
-	status = info_get(arguments.path, &info);
+	argp_parse(&info_argp, argc, argv, 0, NULL, &subject);
+	status = info_get(subject.path, &info);
 	if (status)
 		return status;
-	if (arguments.json) {
-		json_dumpf(info, stdout, JSON_INDENT(2));
-		putchar('\n');
+	if (subject.json) {
+		member_print(info);
 	} else {
 		print_info(info);
 	}

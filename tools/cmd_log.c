@@ -1,5 +1,4 @@
 /* varve log PATH [--json] */
-#include <argp.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -10,36 +9,17 @@
 #include "client.h"
 #include "command.h"
 #include "info.h"
-#include "text.h"
-
-struct arguments {
-	const char *path;
-	bool json;
-};
+#include "member.h"
+#include "subject.h"
 
 static error_t log_parse(int key, char *argument, struct argp_state *state)
 {
-	struct arguments *arguments = state->input;
-
-	switch (key) {
-	case 'j':
-		arguments->json = true;
-		return 0;
-	case ARGP_KEY_ARG:
-		if (state->arg_num > 0)
-			argp_error(state, "one path at a time");
-		arguments->path = argument;
-		return 0;
-	case ARGP_KEY_NO_ARGS:
-		argp_error(state, "PATH is missing: a file or directory in a mount");
-		return 0;
-	default:
-		return ARGP_ERR_UNKNOWN;
-	}
+	return subject_parse(key, argument, state, state->input,
+			     "PATH is missing: a file or directory in a mount");
 }
 
 static const struct argp_option log_options[] = {
-	{"json", 'j', NULL, 0, "print JSON, with every field", 0},
+	SUBJECT_JSON_OPTION,
 	{0},
 };
 
@@ -55,16 +35,6 @@ static const struct argp log_argp = {
 	       "either case. lsn/<n>/rel with an LSN of the list shows the file as of that "
 	       "version.",
 };
-
-static uint64_t number(const json_t *change, const char *name)
-{
-	return (uint64_t)json_integer_value(json_object_get(change, name));
-}
-
-static bool flag(const json_t *change, const char *name)
-{
-	return json_is_true(json_object_get(change, name));
-}
 
 /*
  * What changed, in words: a list with commas.
@@ -87,13 +57,13 @@ __attribute__((format(printf, 2, 3))) static void say(struct words *words, const
 
 static void say_data(struct words *words, const json_t *change)
 {
-	uint64_t pages = number(change, "pages_written");
-	uint64_t first = number(change, "page_first"), last = number(change, "page_last");
+	uint64_t pages = member_number(change, "pages_written");
+	uint64_t first = member_number(change, "page_first"), last = member_number(change, "page_last");
 	char size[TEXT_SIZE_MAX];
 
 	if (!pages)
 		return;
-	text_size(number(change, "data_bytes"), size);
+	text_size(member_number(change, "data_bytes"), size);
 	if (first == last)
 		say(words, "wrote page %" PRIu64 " (%s)", first, size);
 	else
@@ -103,11 +73,11 @@ static void say_data(struct words *words, const json_t *change)
 
 static void say_size(struct words *words, const json_t *change)
 {
-	uint64_t before = number(change, "size_before_bytes");
-	uint64_t after = number(change, "size_bytes");
+	uint64_t before = member_number(change, "size_before_bytes");
+	uint64_t after = member_number(change, "size_bytes");
 	char size[TEXT_SIZE_MAX];
 
-	if (S_ISDIR(number(change, "mode"))) {
+	if (S_ISDIR(member_number(change, "mode"))) {
 		if (before < after)
 			say(words, "a name added");
 		else if (before > after)
@@ -121,20 +91,20 @@ static void say_size(struct words *words, const json_t *change)
 
 static void say_attributes(struct words *words, const json_t *change)
 {
-	unsigned mode = (unsigned)number(change, "mode") & 07777;
-	unsigned mode_before = (unsigned)number(change, "mode_before") & 07777;
+	unsigned mode = (unsigned)member_number(change, "mode") & 07777;
+	unsigned mode_before = (unsigned)member_number(change, "mode_before") & 07777;
 
 	if (mode != mode_before)
 		say(words, "mode %04o to %04o", mode_before, mode);
-	if (number(change, "uid") != number(change, "uid_before") ||
-	    number(change, "gid") != number(change, "gid_before"))
+	if (member_number(change, "uid") != member_number(change, "uid_before") ||
+	    member_number(change, "gid") != member_number(change, "gid_before"))
 		say(words, "owner %" PRIu64 ":%" PRIu64 " to %" PRIu64 ":%" PRIu64,
-		    number(change, "uid_before"), number(change, "gid_before"),
-		    number(change, "uid"), number(change, "gid"));
-	if (number(change, "nlink") != number(change, "nlink_before") && !flag(change, "deleted"))
-		say(words, "links %" PRIu64 " to %" PRIu64, number(change, "nlink_before"),
-		    number(change, "nlink"));
-	if (flag(change, "times_set"))
+		    member_number(change, "uid_before"), member_number(change, "gid_before"),
+		    member_number(change, "uid"), member_number(change, "gid"));
+	if (member_number(change, "nlink") != member_number(change, "nlink_before") && !member_flag(change, "deleted"))
+		say(words, "links %" PRIu64 " to %" PRIu64, member_number(change, "nlink_before"),
+		    member_number(change, "nlink"));
+	if (member_flag(change, "times_set"))
 		say(words, "times set");
 }
 
@@ -142,17 +112,17 @@ static void say_change(const json_t *change)
 {
 	struct words words = {0};
 
-	if (flag(change, "created")) {
+	if (member_flag(change, "created")) {
 		say(&words, "created");
 		say_data(&words, change);
 	} else {
 		say_data(&words, change);
 		say_size(&words, change);
 		say_attributes(&words, change);
-		if (flag(change, "deleted"))
+		if (member_flag(change, "deleted"))
 			say(&words, "last name removed");
 		if (!words.count)
-			say(&words, S_ISDIR(number(change, "mode")) ? "names changed"
+			say(&words, S_ISDIR(member_number(change, "mode")) ? "names changed"
 								    : "renamed or touched");
 	}
 	putchar('\n');
@@ -174,15 +144,15 @@ static void print_time(const json_t *change)
 		fputs(time ? time : "", stdout);
 }
 
-static void print_head(const struct arguments *arguments, const char *store, uint64_t ino)
+static void print_head(const struct subject *subject, const char *store, uint64_t ino)
 {
 	json_t *path, *store_name;
 
-	if (!arguments->json) {
+	if (!subject->json) {
 		printf("%12s  %-27s  %10s  %s\n", "LSN", "TIME", "SIZE", "CHANGE");
 		return;
 	}
-	path = info_string(arguments->path);
+	path = info_string(subject->path);
 	store_name = info_string(store);
 	fputs("{\"path\": ", stdout);
 	json_dumpf(path, stdout, JSON_ENCODE_ANY);
@@ -193,30 +163,30 @@ static void print_head(const struct arguments *arguments, const char *store, uin
 	json_decref(store_name);
 }
 
-static void print_change(const struct arguments *arguments, uint64_t index, const json_t *change)
+static void print_change(const struct subject *subject, uint64_t index, const json_t *change)
 {
 	char size[TEXT_SIZE_MAX];
 
-	if (arguments->json) {
+	if (subject->json) {
 		fputs(index ? ",\n" : "\n", stdout);
 		json_dumpf(change, stdout, 0);
 		return;
 	}
-	printf("%12" PRIu64 "  ", number(change, "lsn"));
+	printf("%12" PRIu64 "  ", member_number(change, "lsn"));
 	print_time(change);
-	printf("  %10s  ", S_ISDIR(number(change, "mode"))
+	printf("  %10s  ", S_ISDIR(member_number(change, "mode"))
 				   ? "-"
-				   : text_size(number(change, "size_bytes"), size));
+				   : text_size(member_number(change, "size_bytes"), size));
 	say_change(change);
 }
 
-static int print_log(const struct arguments *arguments, const char *store, uint64_t ino,
+static int print_log(const struct subject *subject, const char *store, uint64_t ino,
 		     FILE *answer)
 {
 	json_t *object;
 	int err;
 
-	print_head(arguments, store, ino);
+	print_head(subject, store, ino);
 	for (uint64_t index = 0;; index++) {
 		bool end;
 
@@ -225,12 +195,12 @@ static int print_log(const struct arguments *arguments, const char *store, uint6
 			break;
 		end = json_object_get(object, "count");
 		if (!end)
-			print_change(arguments, index, object);
+			print_change(subject, index, object);
 		json_decref(object);
 		if (end)
 			break;
 	}
-	if (arguments->json)
+	if (subject->json)
 		fputs("\n]}\n", stdout);
 	if (err == -ENODATA)
 		return fail("the daemon ended the list early; is it still mounted?");
@@ -249,24 +219,24 @@ static int fail_path(const char *path, int err)
 
 int cmd_log(int argc, char **argv)
 {
-	struct arguments arguments = {0};
+	struct subject subject = {0};
 	char store[PATH_MAX];
 	FILE *answer;
 	uint64_t ino;
 	int err, status;
 
-	argp_parse(&log_argp, argc, argv, 0, NULL, &arguments);
-	err = client_store_of(arguments.path, store);
+	argp_parse(&log_argp, argc, argv, 0, NULL, &subject);
+	err = client_store_of(subject.path, store);
 	if (!err)
-		err = client_inode_of(arguments.path, &ino);
+		err = client_inode_of(subject.path, &ino);
 	if (err)
-		return fail_path(arguments.path, err);
+		return fail_path(subject.path, err);
 	err = client_request(store, json_pack("{s:s, s:I}", "op", "log", "inode", (json_int_t)ino),
 			     &answer);
 	if (err)
 		return fail("the daemon of %s can't be reached: %s; ask as the user who mounted it",
 			    store, strerror(-err));
-	status = print_log(&arguments, store, ino, answer);
+	status = print_log(&subject, store, ino, answer);
 	fclose(answer);
 	return status;
 }

@@ -1,6 +1,7 @@
-/* varve mkfs STORE [--page-size N] */
+/* varve mkfs STORE [--page-size N] [--compression none|lz4|zstd] */
 #include <argp.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "command.h"
@@ -10,6 +11,7 @@
 struct arguments {
 	const char *store;
 	uint64_t page_size;
+	enum store_compression compression;
 };
 
 static void parse_page_size(const char *text, struct arguments *arguments, struct argp_state *state)
@@ -22,6 +24,23 @@ static void parse_page_size(const char *text, struct arguments *arguments, struc
 	arguments->page_size = size;
 }
 
+static void parse_compression(const char *text, struct arguments *arguments,
+			      struct argp_state *state)
+{
+	static const char *const names[] = {
+		[STORE_COMPRESSION_NONE] = "none",
+		[STORE_COMPRESSION_LZ4] = "lz4",
+		[STORE_COMPRESSION_ZSTD] = "zstd",
+	};
+	unsigned i = STORE_COMPRESSION_NONE;
+
+	while (i < sizeof(names) / sizeof(names[0]) && strcmp(text, names[i]) != 0)
+		i++;
+	if (i == sizeof(names) / sizeof(names[0]))
+		argp_error(state, "'%s' is no compression; take none, lz4 or zstd", text);
+	arguments->compression = (enum store_compression)i;
+}
+
 static error_t mkfs_parse(int key, char *argument, struct argp_state *state)
 {
 	struct arguments *arguments = state->input;
@@ -29,6 +48,9 @@ static error_t mkfs_parse(int key, char *argument, struct argp_state *state)
 	switch (key) {
 	case 'p':
 		parse_page_size(argument, arguments, state);
+		return 0;
+	case 'c':
+		parse_compression(argument, arguments, state);
 		return 0;
 	case ARGP_KEY_ARG:
 		if (state->arg_num > 0)
@@ -47,6 +69,10 @@ static const struct argp_option mkfs_options[] = {
 	{"page-size", 'p', "N", 0,
 	 "bytes of a page: 4K, 8K (the default), 16K, 32K or 64K; a database's own page size is "
 	 "best",
+	 0},
+	{"compression", 'c', "HOW", 0,
+	 "how history is compressed once it is merged: none, lz4 (the default) or zstd, which is "
+	 "smaller and slower",
 	 0},
 	{0},
 };
@@ -67,6 +93,7 @@ int cmd_mkfs(int argc, char **argv)
 
 	argp_parse(&mkfs_argp, argc, argv, 0, NULL, &arguments);
 	options.page_size_bytes = (uint32_t)arguments.page_size;
+	options.compression = arguments.compression;
 	if (store_mkfs(arguments.store, &options, &report) != 0)
 		return fail("%s", report.text);
 	return STATUS_OK;

@@ -100,6 +100,8 @@ static void option_parse(char *option, struct arguments *arguments, struct argp_
 	} else if (strcmp(option, "ro") == 0) {
 		store->read_only = true;
 		fuse_option_add(arguments, option, state);
+	} else if ((value = value_of(option, "memory"))) {
+		store->memory_bytes = size_value(option, value, state);
 	} else if ((value = value_of(option, "layer"))) {
 		store->layer_size_bytes = size_value(option, value, state);
 	} else if ((value = value_of(option, "age"))) {
@@ -165,9 +167,11 @@ static const struct argp mount_argp = {
 	       "  allow_other    other users may use the mount, as modes and owners permit\n"
 	       "                 (the default when root mounts)\n"
 	       "  noallow_other  only who mounted may use it\n"
-	       "  layer=SIZE     seal the open layer at this size (64M)\n"
+	       "  memory=SIZE    memory for layers being written, caches and compaction (an\n"
+	       "                 eighth of the machine's, from 128M to 1G)\n"
+	       "  layer=SIZE     seal the open layer at this size (as memory allows, up to 64M)\n"
 	       "  age=SECONDS    ... or at this age (3600)\n"
-	       "  cache=SIZE     memory for index blocks of sealed layers (64M)\n"
+	       "  cache=SIZE     memory for blocks of layers (a quarter of memory=)\n"
 	       "  fsname=NAME    the name that mount(8) shows, in place of the store's path\n"
 	       "  rw, dev, suid, exec, atime, nodev, nosuid, noexec, noatime, max_read=N and\n"
 	       "  SELinux's context options: as in mount(8) and mount.fuse3(8)",

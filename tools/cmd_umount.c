@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -96,6 +97,11 @@ static int fail_unmount(const char *mountpoint, int err)
 	return fail("%s can't be unmounted: %s", mountpoint, strerror(-err));
 }
 
+/* After an unmount a daemon is at its end at once. If it isn't after this time the mount
+ * is left in another mount namespace, or busy closing its store: telling it to end does
+ * no harm then. */
+#define END_WAIT_MS 2000
+
 /* A daemon that will tell us how the end went, and whose own end we see. */
 struct waiter {
 	FILE *answer; /* NULL: there is none that answers */
@@ -128,20 +134,37 @@ static void waiter_open(const char *store, struct waiter *waiter)
 	*waiter = (struct waiter){.pid_fd = -1};
 	if (client_request(store, json_pack("{s:s}", "op", "wait"), &waiter->answer) != 0)
 		return;
+	waiter->pid_fd = peer_pid_fd(fileno(waiter->answer));
 	if (client_next(waiter->answer, &waiting) != 0) {
-		waiter_close(waiter);
+		fclose(waiter->answer);
+		waiter->answer = NULL;
 		return;
 	}
 	json_decref(waiting);
-	waiter->pid_fd = peer_pid_fd(fileno(waiter->answer));
+}
+
+/* Wait until @fd can be read; a daemon that goes on for too long is told to end. */
+static void daemon_wait(const struct waiter *waiter, int fd)
+{
+	struct pollfd end = {.fd = fd, .events = POLLIN};
+	int timeout_ms = END_WAIT_MS, ready;
+
+	do {
+		ready = poll(&end, 1, timeout_ms);
+		if (ready == 0) {
+			pidfd_send_signal(waiter->pid_fd, SIGTERM, NULL, 0);
+			timeout_ms = -1;
+		}
+	} while (ready == 0 || (ready < 0 && errno == EINTR));
 }
 
 static int waiter_wait(const struct waiter *waiter, const char *store)
 {
-	struct pollfd process = {.fd = waiter->pid_fd, .events = POLLIN};
 	json_t *closed;
 	int err;
 
+	if (waiter->pid_fd >= 0)
+		daemon_wait(waiter, fileno(waiter->answer));
 	err = client_next(waiter->answer, &closed);
 	json_decref(closed);
 	if (err == -ENODATA)
@@ -154,13 +177,20 @@ static int waiter_wait(const struct waiter *waiter, const char *store)
 			    "the disk",
 			    store);
 	/* All is done; only the process still has to go. */
-	while (process.fd >= 0 && poll(&process, 1, -1) < 0 && errno == EINTR)
-		;
+	if (waiter->pid_fd >= 0)
+		daemon_wait(waiter, waiter->pid_fd);
 	return STATUS_OK;
 }
 
-/* Without an answer to wait for, the lock tells that the daemon is done, though
- * not how it went. */
+/* It has too many who wait already: its end is all we see. */
+static int end_wait(const struct waiter *waiter)
+{
+	daemon_wait(waiter, waiter->pid_fd);
+	return STATUS_OK;
+}
+
+/* Without a daemon that can be seen, the lock tells that it is done, though not how it
+ * went. */
 static int lock_wait(const char *store)
 {
 	const struct timespec pause = {.tv_nsec = 20000000};
@@ -188,6 +218,8 @@ static int umount_varve(const char *mountpoint)
 		status = fail_unmount(mountpoint, err);
 	else if (waiter.answer)
 		status = waiter_wait(&waiter, store);
+	else if (waiter.pid_fd >= 0)
+		status = end_wait(&waiter);
 	else
 		status = dead ? STATUS_OK : lock_wait(store);
 	waiter_close(&waiter);

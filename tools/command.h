@@ -31,11 +31,15 @@ int command_run(const struct command *command, int argc, char **argv);
 int fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 int cmd_check(int argc, char **argv);
+int cmd_compact(int argc, char **argv);
+int cmd_dump(int argc, char **argv);
+int cmd_gc(int argc, char **argv);
 int cmd_help(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_log(int argc, char **argv);
 int cmd_mkfs(int argc, char **argv);
 int cmd_mount(int argc, char **argv);
 int cmd_umount(int argc, char **argv);
+int cmd_window(int argc, char **argv);
 
 #endif

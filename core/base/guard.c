@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <time.h>
 #include <urcu-bp.h>
 
 #if defined(__has_feature)
@@ -43,6 +44,8 @@ static void guard_run(struct rcu_head *head)
 
 	GUARD_HAPPENS_AFTER();
 	garbage->free_fn(garbage);
+	/* For whoever waits by guard_barrier. */
+	GUARD_HAPPENS_BEFORE();
 	atomic_fetch_sub_explicit(&waiting, 1, memory_order_release);
 }
 
@@ -86,6 +89,19 @@ void guard_free_later(struct guard_garbage *garbage, guard_free_fn *free_fn)
 	atomic_fetch_add_explicit(&waiting, 1, memory_order_relaxed);
 	GUARD_HAPPENS_BEFORE();
 	call_rcu((struct rcu_head *)garbage->opaque, guard_run);
+}
+
+/* Several rounds of liburcu's thread. A guard held for longer ends the pacing, not
+ * the reading. */
+#define PACE_MAX_MS 50
+
+void guard_pace(void)
+{
+	for (unsigned ms = 0; ms < PACE_MAX_MS; ms++) {
+		if (atomic_load_explicit(&waiting, memory_order_relaxed) <= GUARD_WAITING_MAX)
+			return;
+		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+	}
 }
 
 void guard_wait(void)

@@ -32,6 +32,14 @@ void guard_drop(void);
 /* Call @free_fn once every guard that could see @garbage is dropped. Never waits. */
 void guard_free_later(struct guard_garbage *garbage, guard_free_fn *free_fn);
 
+/*
+ * Wait a moment while more than GUARD_WAITING_MAX pieces of garbage wait to be freed.
+ * Freeing is a thread's that works in rounds, so without this whoever makes garbage
+ * faster decides how much memory that takes. The caller holds no guard and no lock.
+ */
+#define GUARD_WAITING_MAX 1024
+void guard_pace(void);
+
 /* Wait until every guard held now is dropped. The caller holds none. */
 void guard_wait(void);
 

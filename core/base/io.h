@@ -86,6 +86,8 @@ int io_slurp(int dir_fd, const char *name, size_t limit_bytes, uint8_t **bytes_o
  */
 int io_map(int fd, size_t size_bytes, bool writable, void **map_out);
 void io_unmap(void *map, size_t size_bytes);    /* NULL is ignored */
+/* Of a mapping: pages come one by one as they are touched, nothing is read or made ahead around them. */
+void io_map_at_random(void *map, size_t size_bytes);
 /* Take whole pages out of this process's page tables; they stay mapped. */
 void io_unmap_pages(void *from, size_t size_bytes);
 

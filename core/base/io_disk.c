@@ -160,6 +160,12 @@ static void real_unmap_pages(struct io_disk *disk, void *from, size_t size_bytes
 	(void)madvise(from, size_bytes, MADV_DONTNEED);
 }
 
+static void real_map_at_random(struct io_disk *disk, void *map, size_t size_bytes)
+{
+	(void)disk;
+	(void)madvise(map, size_bytes, MADV_RANDOM);
+}
+
 #define RESIDENT_PAGES_MAX 64u
 
 static bool real_is_resident(struct io_disk *disk, const void *from, size_t size_bytes)
@@ -217,6 +223,7 @@ struct io_disk io_disk_real = {
 	.map = real_map,
 	.unmap = real_unmap,
 	.unmap_pages = real_unmap_pages,
+	.map_at_random = real_map_at_random,
 	.is_resident = real_is_resident,
 	.advise = real_advise,
 	.write_back = real_write_back,

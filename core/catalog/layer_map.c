@@ -29,43 +29,44 @@ uint32_t layer_map_reach(const struct layer_map *map, struct lsn lsn)
 	return low;
 }
 
-static bool is_above(const struct layer_bound *bound, struct key key, struct lsn lsn)
+/* Searches take no branch that depends on a key: half of them would be guessed wrong. */
+static bool is_at_or_below(const struct layer_bound *bound, unsigned __int128 key, struct lsn lsn)
 {
-	int order = key_compare(bound->key, key);
+	unsigned __int128 here = (unsigned __int128)bound->key.ino << 64 | bound->key.sub;
 
-	return order > 0 || (order == 0 && bound->lsn.value > lsn.value);
+	return (here < key) | ((here == key) & (bound->lsn.value <= lsn.value));
 }
 
 /* How many chunks of @run, from the first, begin at or below (@key, @lsn). */
 static uint32_t chunks_reach(const struct layer_run *run, struct key key, struct lsn lsn)
 {
-	uint32_t low = 0, high = run->chunk_count;
+	unsigned __int128 wanted = (unsigned __int128)key.ino << 64 | key.sub;
+	const struct layer_run_chunk *at = run->chunks;
+	uint32_t count = run->chunk_count;
 
-	while (low < high) {
-		uint32_t middle = low + (high - low) / 2;
+	while (count > 1) {
+		uint32_t half = count / 2;
 
-		if (is_above(&run->chunks[middle].first, key, lsn))
-			high = middle;
-		else
-			low = middle + 1;
+		at += is_at_or_below(&at[half - 1].first, wanted, lsn) ? half : 0;
+		count -= half;
 	}
-	return low;
+	return (uint32_t)(at - run->chunks) + (count && is_at_or_below(&at->first, wanted, lsn));
 }
 
 /* How many layers of @chunk. */
 static uint32_t layers_reach(const struct layer_chunk *chunk, struct key key, struct lsn lsn)
 {
-	uint32_t low = 0, high = chunk->count;
+	unsigned __int128 wanted = (unsigned __int128)key.ino << 64 | key.sub;
+	const struct layer_bound *at = chunk->bounds;
+	uint32_t count = chunk->count;
 
-	while (low < high) {
-		uint32_t middle = low + (high - low) / 2;
+	while (count > 1) {
+		uint32_t half = count / 2;
 
-		if (is_above(&chunk->bounds[middle], key, lsn))
-			high = middle;
-		else
-			low = middle + 1;
+		at += is_at_or_below(&at[half - 1], wanted, lsn) ? half : 0;
+		count -= half;
 	}
-	return low;
+	return (uint32_t)(at - chunk->bounds) + (count && is_at_or_below(at, wanted, lsn));
 }
 
 struct layer *layer_run_find(const struct layer_run *run, struct key key, struct lsn lsn)

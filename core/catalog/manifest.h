@@ -105,6 +105,9 @@ void manifest_close(struct manifest *manifest);
 /* Rewrite it if it is of an older format, if its end is torn or if most of its records are outdated. -errno. */
 int manifest_tidy(struct manifest *manifest);
 
+/* For tests, of the whole process, before one is opened: rewrite any of so many records. 0: as usual. */
+void manifest_rewrite_from(uint64_t record_count);
+
 /* ---- what it says ---- */
 
 enum manifest_kind manifest_kind_of(const struct manifest *manifest, uint64_t id);

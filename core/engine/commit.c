@@ -72,7 +72,7 @@ int engine_flip(struct engine *engine)
 	}
 	if (!engine->spare)
 		return wait_for_spare(engine);
-	if (engine->frozen_count == FROZEN_MAX) {
+	if (engine->frozen_count >= engine->memory.frozen_max) {
 		pthread_cond_wait(&engine->turn, &engine->commit_lock);
 		return atomic_load(&engine->failed) ? -EROFS : 0;
 	}

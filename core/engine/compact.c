@@ -32,7 +32,7 @@ void compactor_destroy(struct compactor *compactor)
 		struct merge_job *job = compactor->jobs;
 
 		compactor->jobs = job->next;
-		merge_job_rest(job);
+		merge_job_rest(compactor, job);
 		free(job);
 	}
 	pthread_mutex_destroy(&compactor->lock);
@@ -73,7 +73,7 @@ static void remove_job(struct compactor *compactor, struct merge_job *job)
 		link = &(*link)->next;
 	*link = job->next;
 	atomic_fetch_sub(&compactor->merge_count, 1);
-	merge_job_rest(job);
+	merge_job_rest(compactor, job);
 	free(job);
 }
 
@@ -350,15 +350,18 @@ static void bar(struct engine *engine, struct merge_job *job, int err)
 /* Do a piece, with smaller layers where the disk is nearly full. */
 static int do_piece(struct engine *engine, struct merge_job *job, bool *fatal_out)
 {
-	struct piece_limits limits = { engine->options.table_size_bytes ? engine->options.table_size_bytes
-								       : engine->options.layer_size_bytes, 0 };
+	struct piece_limits limits = {
+		.layer_bytes = engine->options.table_size_bytes,
+		.output_bytes = engine->options.piece_size_bytes,
+	};
 	int err;
 
 	do {
-		limits.input_bytes = PIECE_INPUT_FACTOR * limits.layer_bytes;
+		limits.input_bytes = PIECE_INPUT_FACTOR * limits.output_bytes;
 		err = merge_piece(engine, job, &limits, fatal_out);
 		limits.layer_bytes /= 4;
-	} while (err == -ENOSPC && limits.layer_bytes >= LAYER_BYTES_MIN);
+		limits.output_bytes /= 4;
+	} while (err == -ENOSPC && limits.output_bytes >= LAYER_BYTES_MIN);
 	return err;
 }
 

@@ -21,6 +21,8 @@
 #include "manifest.h"
 #include "merge.h"
 
+struct compactor;
+
 /* A merge under way. */
 struct merge_job {
 	struct merge_job *next;
@@ -41,12 +43,14 @@ struct merge_job {
 	bool have_entry;
 	struct layer **layers;          /* those of all inputs, which @merge reads */
 	uint64_t bytes_before;          /* of the merge, when its last piece ended */
+	uint64_t buffer_bytes;          /* of @merge */
 	struct engine_gc gc;
 };
 
 /* What a piece needs beside the job. */
 struct piece_limits {
 	uint64_t layer_bytes;           /* of one file that comes out, about */
+	uint64_t output_bytes;          /* of all that come out of one piece, about */
 	uint64_t input_bytes;           /* read for one piece, about */
 };
 
@@ -58,7 +62,7 @@ struct piece_limits {
 int merge_piece(struct engine *engine, struct merge_job *job, const struct piece_limits *limits,
 		bool *fatal_out);
 /* Close what is open between pieces. */
-void merge_job_rest(struct merge_job *job);
+void merge_job_rest(struct compactor *compactor, struct merge_job *job);
 
 struct compactor {
 	pthread_t thread;
@@ -86,6 +90,7 @@ struct compactor {
 	_Atomic uint64_t read_bytes, written_bytes, dropped_bytes, dropped_versions, piece_count;
 	_Atomic uint64_t busy_ns;
 	_Atomic uint32_t merge_count;   /* under way */
+	_Atomic uint64_t buffer_bytes;  /* that their inputs are read into */
 };
 
 int compactor_init(struct compactor *compactor);
@@ -103,6 +108,9 @@ void compactor_remove_layer(struct engine *engine, struct layer *layer);
 void compactor_poke(struct engine *engine);
 
 /* retention.c */
+/* The newest time at or below @lsn that a run of table layers has a sample of. 0; 1: none; -errno. */
+int run_time_at(const struct layer_guard *guard, const struct layer_run *run, struct lsn lsn,
+		struct version *version_out, int64_t *time_out);
 /* Move the horizon as far as the window allows. */
 void horizon_move(struct engine *engine);
 

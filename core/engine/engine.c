@@ -11,9 +11,8 @@
 #include "engine_internal.h"
 #include "io.h"
 
-#define LAYER_SIZE_DEFAULT (UINT64_C(64) << 20)
 #define FREEZE_AGE_DEFAULT_NS (UINT64_C(3600) * 1000000000)
-#define CACHE_SIZE_DEFAULT (UINT64_C(64) << 20)
+#define IDLE_DEFAULT_NS (UINT64_C(60) * 1000000000)
 
 int64_t engine_clock_ns(void)
 {
@@ -43,22 +42,22 @@ int engine_create(int dir_fd, uint32_t page_size_bytes, enum compression compres
 	return err ? err : manifest_create(dir_fd, page_size_bytes, compression);
 }
 
-static struct engine_options options_complete(const struct engine_options *options)
+static void options_take(struct engine *engine, const struct engine_options *options)
 {
-	struct engine_options o = *options;
+	struct engine_options *o = &engine->options;
 
-	if (!o.layer_size_bytes)
-		o.layer_size_bytes = LAYER_SIZE_DEFAULT;
-	if (!o.freeze_age_ns)
-		o.freeze_age_ns = FREEZE_AGE_DEFAULT_NS;
-	if (!o.cache_size_bytes)
-		o.cache_size_bytes = CACHE_SIZE_DEFAULT;
-	if (o.layer_size_bytes < LAYER_SIZE_MIN)
-		o.layer_size_bytes = LAYER_SIZE_MIN;
-	if (o.layer_size_bytes > LAYER_SIZE_MAX)
-		o.layer_size_bytes = LAYER_SIZE_MAX;
-	o.layer_size_bytes &= ~UINT64_C(4095);
-	return o;
+	*o = *options;
+	engine->memory = memory_plan_make(o->memory_bytes, o->layer_size_bytes, o->cache_size_bytes);
+	o->layer_size_bytes = engine->memory.layer_bytes;
+	o->cache_size_bytes = engine->memory.cache_bytes;
+	if (!o->table_size_bytes)
+		o->table_size_bytes = o->layer_size_bytes;
+	if (!o->piece_size_bytes)
+		o->piece_size_bytes = o->layer_size_bytes;
+	if (!o->freeze_age_ns)
+		o->freeze_age_ns = FREEZE_AGE_DEFAULT_NS;
+	if (!o->idle_ns)
+		o->idle_ns = IDLE_DEFAULT_NS;
 }
 
 static void engine_init_locks(struct engine *engine)
@@ -143,6 +142,7 @@ static void engine_free(struct engine *engine)
 	pins_destroy(&engine->pins);
 	open_layer_close(engine->spare);
 	block_cache_free(engine->cache);
+	mapped_views_free(engine->views);
 	manifest_close(&engine->manifest);
 	io_close(engine->layers_fd);
 	pthread_mutex_destroy(&engine->sync_lock);
@@ -196,7 +196,7 @@ int engine_open(int dir_fd, const struct engine_options *options, struct report 
 	engine->dir_fd = dir_fd;
 	engine->layers_fd = -1;
 	engine->manifest.fd = -1;
-	engine->options = options_complete(options);
+	options_take(engine, options);
 	atomic_init(&engine->next_id, 1);
 	engine->hole = UINT64_MAX;
 	engine_init_locks(engine);
@@ -214,6 +214,8 @@ int engine_open(int dir_fd, const struct engine_options *options, struct report 
 		goto out;
 	}
 	err = block_cache_create(engine->options.cache_size_bytes, &engine->cache);
+	if (!err)
+		err = mapped_views_create(engine->memory.views_bytes, &engine->views);
 	if (!err)
 		err = layer_files_create(engine->layers_fd, TABLE_FILES_OPEN, &engine->files);
 	if (!err)
@@ -271,6 +273,11 @@ const struct store_identity *engine_identity(const struct engine *engine)
 struct lsn engine_newest(const struct engine *engine)
 {
 	return lsn_make(atomic_load_explicit(&engine->newest, memory_order_acquire));
+}
+
+uint64_t engine_recent_bytes(const struct engine *engine)
+{
+	return engine->memory.recent_bytes;
 }
 
 uint64_t engine_ino_next(const struct engine *engine)
@@ -363,6 +370,12 @@ void engine_usage_get(struct engine *engine, struct engine_usage *usage_out)
 	usage_out->newest = engine_newest(engine);
 	usage_out->durable = lsn_make(atomic_load(&engine->durable));
 	usage_out->cache_bytes = block_cache_bytes(engine->cache);
+	usage_out->cache_budget_bytes = block_cache_budget(engine->cache);
+	usage_out->memory_bytes = engine->memory.memory_bytes;
+	usage_out->view_bytes = mapped_views_bytes(engine->views);
+	usage_out->merge_bytes = atomic_load(&engine->compactor.buffer_bytes);
+	usage_out->layer_size_bytes = engine->memory.layer_bytes;
+	usage_out->frozen_max = engine->memory.frozen_max;
 	usage_out->commit_count = atomic_load(&engine->commit_count);
 	usage_out->sync_count = atomic_load(&engine->sync_count);
 	usage_out->flush_count = atomic_load(&engine->flush_count);

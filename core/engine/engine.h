@@ -46,11 +46,14 @@ struct retention_hooks {
 
 struct engine_options {
 	bool read_only;
-	uint64_t layer_size_bytes;      /* of a new open layer's file; rounded to 4096, kept in limits */
+	uint64_t memory_bytes;          /* memory_plan.h divides it; 0: its default */
+	uint64_t layer_size_bytes;      /* of a new open layer's file; rounded to 4096, kept in limits; 0: of memory_bytes */
 	uint64_t freeze_age_ns;         /* an open layer that holds something freezes at this age */
-	uint64_t cache_size_bytes;
+	uint64_t idle_ns;               /* ... or when it took nothing for so long */
+	uint64_t cache_size_bytes;      /* 0: of memory_bytes */
+	uint64_t table_size_bytes;      /* of a layer that compaction makes, about; 0: as layer_size_bytes */
 	uint32_t fanin_0, fanin;        /* tests: compaction_plan.h; 0: as there */
-	uint64_t table_size_bytes;      /* tests: of a table layer, about; 0: layer_size_bytes */
+	uint64_t piece_size_bytes;      /* tests: written by a piece of a merge, about; 0: layer_size_bytes */
 	bool no_compaction;             /* tests, and a look at a store: no thread merges */
 	struct retention_hooks retention;
 };
@@ -67,6 +70,8 @@ int engine_open(int dir_fd, const struct engine_options *options, struct report 
 int engine_close(struct engine *engine);
 
 uint32_t engine_page_size(const struct engine *engine);
+/* What the memory budget leaves for pages kept by the caller (memory_plan.h). */
+uint64_t engine_recent_bytes(const struct engine *engine);
 const struct store_identity *engine_identity(const struct engine *engine);
 
 /* The newest LSN that can be read; 0 before the first commit. */
@@ -113,6 +118,10 @@ int engine_each_pin(struct engine *engine, engine_pin_fn *fn, void *context);
 
 /* Can @lsn be read? To be asked under a guard: then it can for as long as the guard lasts. */
 bool engine_is_kept(struct engine *engine, struct lsn lsn);
+
+/* When the newest change at or below @lsn was made, in nanoseconds since the epoch: exact where it lies in
+ * a layer in the order of the log, to a millisecond elsewhere. 0; 1: nothing tells; -errno. */
+int engine_lsn_time(struct engine *engine, struct lsn lsn, int64_t *time_ns_out);
 
 /* ---- compaction ---- */
 
@@ -165,12 +174,13 @@ int engine_find_pages(const struct layer_guard *guard, uint64_t ino, uint64_t fi
 
 /*
  * The page of a version found so: where it lies in its layer, if it lies there
- * whole, else put together in @scratch (@page_bytes). Its bytes are verified. Valid
+ * whole and, of a file in log order, is one of many (@stream: else a read costs less than a fault and brings no
+ * more than it into memory); or put together in @scratch (@page_bytes). Its bytes are verified. Valid
  * while the guard lasts; touch it as version_view says. *page_out is NULL for a
  * hole or a tombstone. 0 or -errno.
  */
 int engine_page(const struct layer_guard *guard, const struct version *version,
-		size_t page_bytes, uint8_t *scratch, const uint8_t **page_out);
+		size_t page_bytes, bool stream, uint8_t *scratch, const uint8_t **page_out);
 
 /* Each name key of directory @ino, at any LSN, index >= @from, in any order, perhaps
  * more than once. Stops at a result that is not 0 and returns it. */
@@ -190,6 +200,11 @@ struct engine_usage {
 	uint64_t arena_capacity_bytes, arena_used_bytes, arena_dirty_bytes;
 	uint64_t arena_held_bytes[5];           /* by enum arena_purpose */
 	uint64_t index_bytes, cache_bytes, version_count;
+	uint64_t memory_bytes, cache_budget_bytes;      /* the budget, and what the cache has of it */
+	uint64_t view_bytes;                    /* of mapped files that are in this process's page tables, at most */
+	uint64_t merge_bytes;                   /* buffers of merges under way */
+	uint64_t layer_size_bytes;              /* of the next open layer */
+	uint32_t frozen_max;                    /* layers that may wait to be sealed before writers must */
 	uint64_t commit_count, sync_count, flush_count, flush_range_count, flush_bytes;
 	uint64_t freeze_count;
 	/* compaction */

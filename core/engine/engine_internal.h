@@ -18,13 +18,13 @@
 #include "engine.h"
 #include "layer_files.h"
 #include "manifest.h"
+#include "memory_plan.h"
 #include "open_layer.h"
 #include "pins.h"
 #include "sealed_layer.h"
 #include "table_layer.h"
 
 #define LAYERS_NAME "layers"    /* the directory of their files */
-#define FROZEN_MAX 8u           /* frozen layers that wait for sealing before writers must */
 #define TABLE_FILES_OPEN 256u   /* table layers whose files are open */
 #define PACE_FREE 24u           /* runs of level 0 that cost writers nothing */
 #define PACE_MAX 48u            /* ... at which they wait */
@@ -35,6 +35,8 @@ struct engine {
 	struct store_identity store;
 	struct engine_options options;
 	struct block_cache *cache;
+	struct mapped_views *views;
+	struct memory_plan memory;
 	struct layer_files *files;
 	pthread_t background, spare_maker;
 	bool background_runs, spare_maker_runs;
@@ -84,6 +86,8 @@ struct engine {
 	uint64_t spare_tries;           /* attempts to make a spare that ended */
 	int spare_error;                /* of the last attempt */
 	int seal_error;                 /* of the last attempt to seal */
+	uint64_t idle_newest;           /* the newest LSN when the background last looked */
+	int64_t idle_since_ns;          /* CLOCK_MONOTONIC since which it is that */
 	int64_t open_since_ns;          /* CLOCK_MONOTONIC when the open layer got its first batch; 0: empty */
 };
 

@@ -144,7 +144,7 @@ static int seal_on_disk(struct engine *engine, struct open_layer *layer,
 	if (err)
 		return err;
 	return sealed_layer_open(engine->layers_fd, layer->base.id, &engine->store, engine->cache,
-				 sealed_out);
+				 engine->views, sealed_out);
 }
 
 /* commit_lock is held; released meanwhile. 0 or -errno. */
@@ -176,13 +176,28 @@ static int seal_oldest(struct engine *engine)
 	return err;
 }
 
-static bool open_layer_is_due(const struct engine *engine)
+/* Has nothing been written for so long that its memory is better given back? Only the background asks, each
+ * second; so writers needn't look at the clock. */
+static bool open_layer_is_idle(struct engine *engine, int64_t now_ns)
 {
+	uint64_t newest = atomic_load_explicit(&engine->newest, memory_order_relaxed);
+
+	if (newest != engine->idle_newest || !engine->idle_since_ns) {
+		engine->idle_newest = newest;
+		engine->idle_since_ns = now_ns;
+	}
+	return now_ns - engine->idle_since_ns > (int64_t)engine->options.idle_ns;
+}
+
+static bool open_layer_is_due(struct engine *engine)
+{
+	int64_t now_ns = engine_clock_ns();
+	bool idle = open_layer_is_idle(engine, now_ns);
+
 	if (!engine->open || !engine->open_since_ns)
 		return false;
-	return engine->freeze_wanted ||
-	       engine_clock_ns() - engine->open_since_ns >
-		       (int64_t)engine->options.freeze_age_ns;
+	return engine->freeze_wanted || idle ||
+	       now_ns - engine->open_since_ns > (int64_t)engine->options.freeze_age_ns;
 }
 
 static void wait_for_work(struct engine *engine)
@@ -218,7 +233,7 @@ static bool background_step(struct engine *engine)
 {
 	int err;
 
-	if (open_layer_is_due(engine) && engine->frozen_count < FROZEN_MAX)
+	if (open_layer_is_due(engine) && engine->frozen_count < engine->memory.frozen_max)
 		return freeze_due_layer(engine);
 	if (engine->frozen_count) {
 		const struct open_layer *layer = engine->frozen[0];

@@ -12,9 +12,8 @@
 #include "compact.h"
 #include "engine_internal.h"
 
-/* The newest time at or below @lsn that a run of table layers has a sample of. 0; 1: none; -errno. */
-static int time_at(const struct layer_guard *guard, const struct layer_run *run, struct lsn lsn,
-		   struct version *version_out, int64_t *time_out)
+int run_time_at(const struct layer_guard *guard, const struct layer_run *run, struct lsn lsn,
+		struct version *version_out, int64_t *time_out)
 {
 	struct key key = key_make(KEY_TIME_INO, KEY_TIME, 0);
 	struct layer *layer = layer_run_find(run, key, lsn);
@@ -43,7 +42,7 @@ static struct lsn search_run(const struct layer_guard *guard, const struct layer
 	/* All up to @low is old enough, what is above @high is not. */
 	while (low < high) {
 		uint64_t middle = low + (high - low + 1) / 2;
-		int err = time_at(guard, run, lsn_make(middle), &version, &time_ns);
+		int err = run_time_at(guard, run, lsn_make(middle), &version, &time_ns);
 
 		/* What can't be read is not taken to be old. */
 		if (err < 0)

@@ -19,6 +19,7 @@
 #include "table_layer.h"
 
 #define MERGE_INPUTS_MAX 256u
+#define MERGE_INPUT_BYTES (600u << 10)  /* memory that a run is read into, about: one cursor */
 #define MERGE_TIME_STEP_NS 1000000      /* of batches nearer than this the first one's time is kept */
 
 /* One run: its layers, ascending. */

@@ -16,7 +16,7 @@
 #include "io.h"
 #include "table_writer.h"
 
-#define PIECE_LAYERS_MAX 4096u
+#define PIECE_LAYERS_MAX 4096u  /* one record names them all; the last is as large as it has to be */
 
 struct piece {
 	struct engine *engine;
@@ -86,12 +86,21 @@ static int begin_layer(struct piece *piece)
 				 piece->job->dry ? 0 : engine_new_id(engine), &engine->store, &options, &piece->writer);
 }
 
+/* A layer that is full ends with its last key; one whose last key goes on and on is split. */
+static uint64_t full_bytes(const struct piece *piece, struct key next)
+{
+	uint64_t bytes = piece->limits->layer_bytes;
+
+	return key_equal(next, piece->last_key) ? bytes + bytes / 4 : bytes;
+}
+
 static int write_version(void *context, const struct table_entry *entry)
 {
 	struct piece *piece = context;
 	int err = 0;
 
-	if (piece->writer && table_writer_bytes(piece->writer) >= piece->limits->layer_bytes)
+	if (piece->writer && piece->count < PIECE_LAYERS_MAX &&
+	    table_writer_bytes(piece->writer) >= full_bytes(piece, entry->key))
 		err = finish_layer(piece, key_equal(piece->last_key, entry->key)
 						  ? TABLE_SPLITS_KEY
 						  : TABLE_ENDS_KEY);
@@ -111,7 +120,7 @@ static bool is_full(const struct piece *piece)
 	uint64_t written = piece->written_bytes +
 			   (piece->writer ? table_writer_bytes(piece->writer) : 0);
 
-	return written >= piece->limits->layer_bytes ||
+	return written >= piece->limits->output_bytes ||
 	       merge_bytes(piece->job->merge) - piece->job->bytes_before >=
 		       piece->limits->input_bytes;
 }
@@ -327,14 +336,18 @@ static int job_open(struct engine *engine, struct merge_job *job)
 		return -ENOMEM;
 	job->layers = all.layers;
 	err = merge_open(inputs, job->input_count, job->from, &job->merge);
+	job->buffer_bytes = (uint64_t)job->input_count * MERGE_INPUT_BYTES;
+	atomic_fetch_add(&engine->compactor.buffer_bytes, job->buffer_bytes);
 	job->bytes_before = 0;
 	if (err)
-		merge_job_rest(job);
+		merge_job_rest(&engine->compactor, job);
 	return err;
 }
 
-void merge_job_rest(struct merge_job *job)
+void merge_job_rest(struct compactor *compactor, struct merge_job *job)
 {
+	atomic_fetch_sub(&compactor->buffer_bytes, job->buffer_bytes);
+	job->buffer_bytes = 0;
 	merge_close(job->merge);
 	free(job->layers);
 	job->merge = NULL;
@@ -426,7 +439,7 @@ int merge_piece(struct engine *engine, struct merge_job *job, const struct piece
 	if (!err)
 		job->from = upto;
 	else
-		merge_job_rest(job);
+		merge_job_rest(&engine->compactor, job);
 	*fatal_out = err && piece.write_failed && err != -ENOSPC && err != -ENOMEM &&
 		     err != -EDQUOT && err != -ECANCELED;
 	piece_end(&piece);

@@ -199,65 +199,101 @@ static void log_bad_version(const struct version *version, int err)
 		 err == -EBADMSG ? "its checksum is wrong" : strerror(-err));
 }
 
-/* A value and a version to be applied to it. */
+#define SCRATCH_BYTES 2048u     /* patches are seldom larger */
+
+/* A value that is put together from a chain. */
 struct apply {
-	const struct version *version;
-	void *scratch;
+	const struct version_chain *chain;
+	uint32_t left;                  /* versions to be applied; the next is the one before */
+	uint8_t *scratch;               /* room for the largest patch */
 	uint8_t *value;
 	size_t room_bytes, size_bytes;
 };
 
-static int apply_payload(void *context)
+/* The lowest version: the value itself, read where it is to be. */
+static int apply_image(struct apply *apply, const struct version *version)
 {
-	struct apply *apply = context;
-	const struct version *version = apply->version;
+	const uint8_t *payload;
+	int err;
+
+	if (version->size_bytes > apply->room_bytes)
+		return -EUCLEAN;
+	err = version_load(version, apply->value, &payload);
+	if (err)
+		return err;
+	if (payload != apply->value)
+		memcpy(apply->value, payload, version->size_bytes);
+	memset(apply->value + version->size_bytes, 0, apply->room_bytes - version->size_bytes);
+	apply->size_bytes = version->size_bytes;
+	return 0;
+}
+
+static int apply_patch(struct apply *apply, const struct version *version)
+{
 	const uint8_t *payload;
 	int err = version_load(version, apply->scratch, &payload);
 
 	if (err)
 		return err;
-	if (version->form == VERSION_PATCH) {
-		apply->size_bytes = apply->room_bytes;
-		return patch_apply(payload, version->size_bytes, apply->value, apply->room_bytes);
-	}
-	if (version->size_bytes > apply->room_bytes)
-		return -EUCLEAN;
-	memcpy(apply->value, payload, version->size_bytes);
-	apply->size_bytes = version->size_bytes;
-	return 0;
+	if (apply->left == apply->chain->count)
+		memset(apply->value, 0, apply->room_bytes);
+	apply->size_bytes = apply->room_bytes;
+	return patch_apply(payload, version->size_bytes, apply->value, apply->room_bytes);
 }
 
-/* An open layer's payload is used where it is mapped, so a file cut short is met here. */
-static int chain_apply_one(struct apply *apply)
+/* From the lowest up. */
+static int apply_all(void *context)
 {
-	int err = fault_guarded(apply_payload, apply);
+	struct apply *apply = context;
+	int err = 0;
 
-	if (err)
-		log_bad_version(apply->version, err);
+	for (; apply->left && !err; apply->left -= !err) {
+		const struct version *version = &apply->chain->versions[apply->left - 1];
+
+		err = version->form == VERSION_PATCH ? apply_patch(apply, version)
+						     : apply_image(apply, version);
+	}
 	return err;
 }
 
-/* Apply what was collected, from the lowest up. */
+static uint32_t largest_patch(const struct version_chain *chain)
+{
+	uint32_t largest = 0;
+
+	for (uint32_t i = 0; i < chain->count; i++)
+		if (chain->versions[i].form == VERSION_PATCH &&
+		    chain->versions[i].size_bytes > largest)
+			largest = chain->versions[i].size_bytes;
+	return largest;
+}
+
+/* Apply what was collected. After an error the value is zeros. */
 static int chain_apply(const struct version_chain *chain, void *value, size_t room_bytes,
 		       size_t *size_out)
 {
-	struct apply apply = { .value = value, .room_bytes = room_bytes };
-	uint32_t scratch_bytes = 0;
-	int err = 0;
+	uint32_t patch_bytes = largest_patch(chain);
+	uint8_t few[SCRATCH_BYTES];
+	struct apply apply = {
+		.chain = chain,
+		.left = chain->count,
+		.scratch = patch_bytes > sizeof(few) ? malloc(patch_bytes) : few,
+		.value = value,
+		.room_bytes = room_bytes,
+	};
+	int err;
 
-	memset(value, 0, room_bytes);
-	for (uint32_t i = 0; i < chain->count; i++)
-		if (chain->versions[i].size_bytes > scratch_bytes)
-			scratch_bytes = chain->versions[i].size_bytes;
-	apply.scratch = malloc((size_t)scratch_bytes + 1);
 	if (!apply.scratch)
 		return -ENOMEM;
-	for (uint32_t i = chain->count; i-- > 0 && !err;) {
-		apply.version = &chain->versions[i];
-		err = chain_apply_one(&apply);
+	/* An open layer's payload is used where it is mapped, so a file cut short is met here. */
+	err = fault_guarded(apply_all, &apply);
+	if (err) {
+		log_bad_version(&chain->versions[apply.left - 1], err);
+		/* What is not verified is shown to nobody. */
+		memset(value, 0, room_bytes);
 	}
 	*size_out = apply.size_bytes;
-	free(apply.scratch);
+	if (apply.scratch != few)
+		free(apply.scratch);
 	return err;
 }
 
@@ -308,7 +344,7 @@ int engine_load_at_hand(const struct layer_guard *guard, const struct version *v
 }
 
 int engine_page(const struct layer_guard *guard, const struct version *version,
-		size_t page_bytes, uint8_t *scratch, const uint8_t **page_out)
+		size_t page_bytes, bool stream, uint8_t *scratch, const uint8_t **page_out)
 {
 	size_t size;
 	int err = 1;
@@ -316,7 +352,8 @@ int engine_page(const struct layer_guard *guard, const struct version *version,
 	*page_out = NULL;
 	if (!version->form || version->form == VERSION_TOMBSTONE)
 		return 0;
-	if (version->form == VERSION_IMAGE && version->size_bytes == page_bytes) {
+	if (version->form == VERSION_IMAGE && version->size_bytes == page_bytes &&
+	    (stream || version->layer->kind != LAYER_SEALED)) {
 		err = version_view(version, page_out);
 		if (err < 0)
 			log_bad_version(version, err);

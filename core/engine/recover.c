@@ -68,7 +68,7 @@ static int recover_sealed(struct recovery *recovery, const struct manifest_run *
 	int err;
 
 	err = sealed_layer_open(engine->layers_fd, entry->run_id, &engine->store, engine->cache,
-				&layer);
+				engine->views, &layer);
 	if (err)
 		return report_layer(recovery, err, entry->run_id);
 	footer = sealed_layer_footer(layer);

@@ -13,7 +13,6 @@
 #include "page_pool.h"
 
 #define SHARD_COUNT 16u
-#define SLACK_PART 64u          /* of the budget: free pages that are not given back */
 #define WAITING_PART 32u        /* of the budget: what may wait to be freed beside it */
 #define HELD_PART 4u            /* of the budget: what is held however much waits */
 #define GIVE_WAY_STEPS 8u
@@ -101,7 +100,7 @@ int block_cache_create(uint64_t budget_bytes, struct block_cache **cache_out)
 	atomic_init(&cache->budget_bytes, budget_bytes);
 	for (unsigned i = 0; i < SHARD_COUNT; i++)
 		pthread_mutex_init(&cache->shards[i].lock, NULL);
-	err = page_pool_create(budget_bytes / SLACK_PART, &cache->pool);
+	err = page_pool_create(budget_bytes + budget_bytes / WAITING_PART, &cache->pool);
 	for (unsigned i = 0; i < SHARD_COUNT && !err; i++) {
 		struct block_table *table = table_new(budget_bytes);
 
@@ -265,6 +264,11 @@ static bool crowded(const struct block_cache *cache)
 	return held > budget / HELD_PART && held + reserve > budget + budget / WAITING_PART;
 }
 
+bool block_cache_is_crowded(const struct block_cache *cache)
+{
+	return crowded(cache);
+}
+
 /* Evict until the budget is kept, from shard @first on; @keep, which is in there, stays. */
 static void cache_evict(struct block_cache *cache, unsigned first, const struct cached_block *keep)
 {
@@ -338,7 +342,7 @@ void block_cache_set_budget(struct block_cache *cache, uint64_t budget_bytes)
 	if (budget_bytes < BLOCK_CACHE_BYTES_MIN)
 		budget_bytes = BLOCK_CACHE_BYTES_MIN;
 	atomic_store_explicit(&cache->budget_bytes, budget_bytes, memory_order_relaxed);
-	page_pool_set_slack(cache->pool, budget_bytes / SLACK_PART);
+	page_pool_set_limit(cache->pool, budget_bytes + budget_bytes / WAITING_PART);
 	for (unsigned i = 0; i < SHARD_COUNT; i++)
 		shard_grow(&cache->shards[i], budget_bytes);
 	cache_evict(cache, 0, NULL);

@@ -42,6 +42,9 @@ const uint8_t *block_cache_look(struct block_cache *cache, struct block_id id);
 /* Is it held? Changes nothing. A guard is held. */
 bool block_cache_has(struct block_cache *cache, struct block_id id);
 
+/* Does more wait to be freed than the budget has room for? Then who can do without a block in the cache does. */
+bool block_cache_is_crowded(const struct block_cache *cache);
+
 /* Fill @bytes with the block, verified and decoded. What is not 0 comes back from block_cache_load. */
 typedef int block_fill_fn(void *context, uint8_t *bytes);
 

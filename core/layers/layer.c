@@ -6,7 +6,6 @@
 
 #include "checksum.h"
 #include "fault.h"
-#include "io.h"
 #include "open_layer.h"
 #include "sealed_layer.h"
 #include "table_layer.h"
@@ -118,33 +117,34 @@ int version_load(const struct version *version, void *scratch, const uint8_t **p
 	if (version->layer->kind == LAYER_OPEN)
 		payload = as_open(version->layer)->arena.base + version->offset;
 	else
-		err = io_read(sealed_layer_fd(as_sealed(version->layer)), scratch,
-			      version->size_bytes, version->offset);
+		err = sealed_layer_payload(as_sealed(version->layer), version, scratch, &payload);
 	if (!err)
 		err = check(version, payload);
 	*payload_out = err ? NULL : payload;
 	return err;
 }
 
+bool version_is_at_hand(const struct version *version)
+{
+	if (version->size_bytes == 0 || version->layer->kind == LAYER_OPEN)
+		return true;
+	if (version->layer->kind == LAYER_TABLE)
+		return table_layer_payload_at_hand(version);
+	return sealed_layer_is_at_hand(as_sealed(version->layer), version);
+}
+
 /* Where the payload lies in memory, unverified; NULL: it would have to be read. */
 static const uint8_t *payload_at_hand(const struct version *version)
 {
-	const uint8_t *map;
-
-	if (version->layer->kind == LAYER_TABLE)
-		return table_layer_payload_at_hand(version);
-	if (version->layer->kind == LAYER_OPEN)
+	switch (version->layer->kind) {
+	case LAYER_OPEN:
 		return as_open(version->layer)->arena.base + version->offset;
-	map = sealed_layer_map(as_sealed(version->layer));
-	if (!map || (version->size_bytes &&
-		     !io_is_resident(map + version->offset, version->size_bytes)))
-		return NULL;
-	return map + version->offset;
-}
-
-bool version_is_at_hand(const struct version *version)
-{
-	return version->size_bytes == 0 || payload_at_hand(version);
+	case LAYER_TABLE:
+		return table_layer_payload_at_hand(version);
+	default:
+		return version_is_at_hand(version)
+			       ? sealed_layer_view(as_sealed(version->layer), version) : NULL;
+	}
 }
 
 #define SAMPLES 16u
@@ -200,17 +200,17 @@ static int view_check(void *context)
 int version_view(const struct version *version, const uint8_t **payload_out)
 {
 	struct view_check view = { version, NULL };
-	const uint8_t *base;
 	int err;
 
 	*payload_out = NULL;
 	if (version->layer->kind == LAYER_TABLE)
 		return table_layer_payload(version, payload_out);
-	base = version->layer->kind == LAYER_OPEN ? as_open(version->layer)->arena.base
-						  : sealed_layer_map(as_sealed(version->layer));
-	if (!base)
+	if (version->layer->kind == LAYER_OPEN)
+		view.payload = as_open(version->layer)->arena.base + version->offset;
+	else
+		view.payload = sealed_layer_view(as_sealed(version->layer), version);
+	if (!view.payload)
 		return 1;
-	view.payload = base + version->offset;
 	err = fault_guarded(view_check, &view);
 	if (!err)
 		*payload_out = view.payload;

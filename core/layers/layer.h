@@ -89,9 +89,9 @@ int layer_each_version(struct layer *layer, uint64_t ino, layer_version_fn *fn, 
 
 /*
  * The payload of a version, its checksum verified. An open layer's lies in its
- * arena and is not copied, a table layer's lies in the block cache; a sealed layer's is read into
- * @scratch, which has room for version->size_bytes. 0 and *payload_out; -EBADMSG: the checksum
- * is wrong; other -errno. Use an open layer's as version_view says.
+ * arena and is not copied, a table layer's lies in the block cache, and so may a sealed layer's that is small;
+ * else it is read into @scratch, which has room for version->size_bytes. A guard is held. 0 and
+ * *payload_out; -EBADMSG: the checksum is wrong; other -errno. Use an open layer's as version_view says.
  */
 int version_load(const struct version *version, void *scratch, const uint8_t **payload_out);
 

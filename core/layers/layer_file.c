@@ -7,6 +7,7 @@
 
 #include "checksum.h"
 #include "codec.h"
+#include "zeros.h"
 
 static const char header_magic[8] = { 'V', 'A', 'R', 'V', 'E', 'L', 'A', 'Y' };
 static const char footer_magic[8] = { 'V', 'A', 'R', 'V', 'E', 'E', 'N', 'D' };
@@ -28,14 +29,6 @@ void layer_header_encode(const struct layer_header *header, const struct store_i
 	put_u64(&c, header->start.value);
 	put_u64(&c, header->chain_start);
 	put_u64(&c, checksum(bytes_out, HEADER_USED_BYTES, store->seed));
-}
-
-static bool all_zero(const uint8_t *bytes, size_t size_bytes)
-{
-	for (size_t i = 0; i < size_bytes; i++)
-		if (bytes[i])
-			return false;
-	return true;
 }
 
 int layer_header_decode(const uint8_t bytes[LAYER_HEADER_BYTES],

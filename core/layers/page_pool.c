@@ -22,21 +22,21 @@ struct slab {
 
 struct page_pool {
 	pthread_mutex_t lock;           /* guards what follows */
-	uint64_t slack_bytes;
-	uint64_t warm_bytes;            /* of all classes */
+	uint64_t limit_bytes;
+	uint64_t taken_bytes, warm_bytes;       /* of all classes; both are resident */
 	uint32_t sweep;                 /* the class that gave back last */
 	struct slab *slabs;
 	struct page_class classes[CLASS_PAGES_MAX + 1]; /* by pages a stretch */
 };
 
-int page_pool_create(uint64_t slack_bytes, struct page_pool **pool_out)
+int page_pool_create(uint64_t limit_bytes, struct page_pool **pool_out)
 {
 	struct page_pool *pool = calloc(1, sizeof(*pool));
 
 	*pool_out = pool;
 	if (!pool)
 		return -ENOMEM;
-	pool->slack_bytes = slack_bytes;
+	pool->limit_bytes = limit_bytes;
 	pthread_mutex_init(&pool->lock, NULL);
 	return 0;
 }
@@ -118,32 +118,11 @@ static int class_grow(struct page_pool *pool, uint32_t pages)
 	return 0;
 }
 
-void *page_pool_take(struct page_pool *pool, uint32_t size_bytes)
-{
-	uint64_t rounded = page_pool_round(size_bytes);
-	uint32_t pages = (uint32_t)(rounded / POOL_PAGE_BYTES);
-	struct page_class *class;
-	void *bytes = NULL;
-
-	if (pages > CLASS_PAGES_MAX)
-		return map_pages(rounded);
-	class = &pool->classes[pages];
-	pthread_mutex_lock(&pool->lock);
-	if (class->warm_count) {
-		bytes = class->warm[--class->warm_count];
-		pool->warm_bytes -= rounded;
-	} else if (class->cold_count || class_grow(pool, pages) == 0) {
-		bytes = class->cold[--class->cold_count];
-	}
-	pthread_mutex_unlock(&pool->lock);
-	return bytes;
-}
-
-/* Give stretches back until the slack is kept, each class in turn. The lock is held: a stretch that is
+/* Give stretches back until the limit is kept, each class in turn. The lock is held: a stretch that is
  * being given back must not be taken. */
-static void keep_slack(struct page_pool *pool)
+static void keep_limit(struct page_pool *pool)
 {
-	while (pool->warm_bytes > pool->slack_bytes) {
+	while (pool->warm_bytes && pool->taken_bytes + pool->warm_bytes > pool->limit_bytes) {
 		struct page_class *class;
 		uint64_t stretch_bytes;
 
@@ -158,28 +137,59 @@ static void keep_slack(struct page_pool *pool)
 	}
 }
 
+/* Take a stretch of a class. The lock is held. */
+static void *class_take(struct page_pool *pool, uint32_t pages)
+{
+	struct page_class *class = &pool->classes[pages];
+
+	if (class->warm_count) {
+		pool->warm_bytes -= (uint64_t)pages * POOL_PAGE_BYTES;
+		return class->warm[--class->warm_count];
+	}
+	if (!class->cold_count && class_grow(pool, pages))
+		return NULL;
+	return class->cold[--class->cold_count];
+}
+
+void *page_pool_take(struct page_pool *pool, uint32_t size_bytes)
+{
+	uint64_t rounded = page_pool_round(size_bytes);
+	uint32_t pages = (uint32_t)(rounded / POOL_PAGE_BYTES);
+	void *bytes = pages > CLASS_PAGES_MAX ? map_pages(rounded) : NULL;
+
+	pthread_mutex_lock(&pool->lock);
+	if (pages <= CLASS_PAGES_MAX)
+		bytes = class_take(pool, pages);
+	if (bytes)
+		pool->taken_bytes += rounded;
+	keep_limit(pool);
+	pthread_mutex_unlock(&pool->lock);
+	return bytes;
+}
+
 void page_pool_give(struct page_pool *pool, void *bytes, uint32_t size_bytes)
 {
 	uint64_t rounded = page_pool_round(size_bytes);
 	uint32_t pages = (uint32_t)(rounded / POOL_PAGE_BYTES);
-	struct page_class *class;
 
-	if (pages > CLASS_PAGES_MAX) {
+	if (pages > CLASS_PAGES_MAX)
 		munmap(bytes, rounded);
-		return;
-	}
-	class = &pool->classes[pages];
 	pthread_mutex_lock(&pool->lock);
-	class->warm[class->warm_count++] = bytes;
-	pool->warm_bytes += rounded;
-	keep_slack(pool);
+	pool->taken_bytes -= rounded;
+	if (pages <= CLASS_PAGES_MAX) {
+		struct page_class *class = &pool->classes[pages];
+
+		class->warm[class->warm_count++] = bytes;
+		pool->warm_bytes += rounded;
+	}
+	keep_limit(pool);
 	pthread_mutex_unlock(&pool->lock);
 }
 
-void page_pool_set_slack(struct page_pool *pool, uint64_t slack_bytes)
+void page_pool_set_limit(struct page_pool *pool, uint64_t limit_bytes)
 {
 	pthread_mutex_lock(&pool->lock);
-	pool->slack_bytes = slack_bytes;
-	keep_slack(pool);
+	pool->limit_bytes = limit_bytes;
+	keep_limit(pool);
 	pthread_mutex_unlock(&pool->lock);
 }

@@ -3,9 +3,9 @@
  *
  * malloc would keep what is freed between what is not, and one mmap for each block would run
  * into the kernel's limit of mappings. Here stretches of one size are cut from slabs, so that a
- * free one fits the next of its size; the pages of free stretches above a slack are given
- * back one stretch at a time (MADV_DONTNEED), which leaves address space only. So what is resident
- * is at most what is taken, and the slack.
+ * free one fits the next of its size. Free stretches are kept for the next while all that is resident is
+ * within a limit; above it their pages are given back, one stretch at a time (MADV_DONTNEED), which
+ * leaves address space only. So what is resident is at most what is taken, or the limit.
  *
  * Any thread; the lock is a leaf.
  */
@@ -19,11 +19,11 @@
 struct page_pool;
 
 /* -ENOMEM. */
-int page_pool_create(uint64_t slack_bytes, struct page_pool **pool_out);
+int page_pool_create(uint64_t limit_bytes, struct page_pool **pool_out);
 void page_pool_free(struct page_pool *pool);            /* with all that is taken; NULL is ignored */
 
 /* Gives back what is above it. */
-void page_pool_set_slack(struct page_pool *pool, uint64_t slack_bytes);
+void page_pool_set_limit(struct page_pool *pool, uint64_t limit_bytes);
 
 /* What @size_bytes take. */
 static inline uint64_t page_pool_round(uint32_t size_bytes)

@@ -6,12 +6,13 @@
 
 #include "checksum.h"
 #include "codec.h"
-#include "fault.h"
 #include "io.h"
+#include "open_layer.h"
 #include "sealed_layer.h"
 #include "stream.h"
 
 #define WINDOW_BLOCKS 64u       /* read at once */
+#define LOG_WINDOW_BYTES (16u << 10)    /* the same, of payloads */
 
 /* Blocks of one part of the index, read some at a time. */
 struct block_window {
@@ -32,6 +33,9 @@ struct sealed_cursor {
 	struct lsn lsn_before;
 	uint8_t *payload;
 	uint32_t payload_room;
+	uint8_t log[LOG_WINDOW_BYTES];  /* part of the log */
+	uint64_t log_at, log_next;      /* where it lies in the file; the end of the payload read last */
+	size_t log_bytes;
 };
 
 static int window_init(struct block_window *window, uint32_t from, uint32_t until)
@@ -202,25 +206,35 @@ static bool is_possible(const struct sealed_cursor *cursor, const struct version
 		(order == 0 && cursor->lsn_before.value < version->lsn.value));
 }
 
-struct copy {
-	void *to;
-	const uint8_t *from;
-	size_t size_bytes;
-};
-
-static int copy_mapped(void *context)
+/* Bytes of the log. Where payloads lie one behind the other, as a file's attributes do, more is read than is
+ * asked for; else it would be read for nothing. */
+static int log_read(struct sealed_cursor *cursor, uint64_t at, uint32_t size_bytes)
 {
-	const struct copy *copy = context;
+	bool near = at >= cursor->log_next && at - cursor->log_next < LOG_WINDOW_BYTES / 2;
+	int err;
 
-	memcpy(copy->to, copy->from, copy->size_bytes);
+	cursor->log_next = at + size_bytes;
+	if (at < cursor->log_at || at + size_bytes > cursor->log_at + cursor->log_bytes) {
+		if (!near || size_bytes > LOG_WINDOW_BYTES / 2)
+			return io_read(sealed_layer_fd(cursor->layer), cursor->payload, size_bytes, at);
+		cursor->log_at = at;
+		err = io_read_up_to(sealed_layer_fd(cursor->layer), cursor->log, LOG_WINDOW_BYTES, at,
+				    &cursor->log_bytes);
+		if (!err && cursor->log_bytes < size_bytes)
+			err = -EUCLEAN;
+		if (err) {
+			cursor->log_bytes = 0;
+			return err;
+		}
+	}
+	memcpy(cursor->payload, cursor->log + (at - cursor->log_at), size_bytes);
 	return 0;
 }
 
-/* Read and verify the payload. A copy from the mapping costs a tenth of a pread. */
+/* Read and verify the payload. */
 static int read_payload(struct sealed_cursor *cursor, const struct version *version)
 {
-	const uint8_t *map = sealed_layer_map(cursor->layer), *payload;
-	struct copy copy;
+	int err;
 
 	if (version->size_bytes > cursor->payload_room || !cursor->payload) {
 		free(cursor->payload);
@@ -230,11 +244,9 @@ static int read_payload(struct sealed_cursor *cursor, const struct version *vers
 			return -ENOMEM;
 		cursor->payload_room = version->size_bytes;
 	}
-	if (!map)
-		return version_load(version, cursor->payload, &payload);
-	copy = (struct copy){ cursor->payload, map + version->offset, version->size_bytes };
-	if (fault_guarded(copy_mapped, &copy))
-		return -EIO;
+	err = log_read(cursor, version->offset, version->size_bytes);
+	if (err)
+		return err;
 	return checksum(cursor->payload, version->size_bytes,
 			checksum_version_seed(version->layer->store->seed, version->key, version->lsn,
 					      version->form, version->weight)) == version->checksum
@@ -311,15 +323,14 @@ static int batch_at(struct stream *stream, uint64_t at, uint64_t end, uint64_t c
 	return err ? err : batch_view_open(bytes, size, chain, batch_out);
 }
 
-int sealed_each_time(struct layer *layer, sealed_time_fn *fn, void *context)
+/* The log in @fd, of which @end bytes are there. */
+static int log_each_time(int fd, struct lsn start, uint64_t end, uint64_t chain, sealed_time_fn *fn,
+			 void *context)
 {
-	struct sealed_layer *sealed = (struct sealed_layer *)layer;
-	const struct layer_footer *footer = sealed_layer_footer(sealed);
-	uint64_t at = LAYER_HEADER_BYTES, chain = footer->chain_start;
-	uint64_t end = LAYER_HEADER_BYTES + footer->end.value - footer->start.value;
+	uint64_t at = LAYER_HEADER_BYTES;
 	struct batch_view batch;
 	struct stream *stream;
-	int err = stream_open(sealed_layer_fd(sealed), at, end, &stream);
+	int err = stream_open(fd, at, end, &stream);
 
 	if (err)
 		return err;
@@ -331,9 +342,24 @@ int sealed_each_time(struct layer *layer, sealed_time_fn *fn, void *context)
 			break;
 		at += batch.size_bytes;
 		chain = batch.chain;
-		err = fn(context, lsn_make(footer->start.value + at - LAYER_HEADER_BYTES),
-			 batch.time_ns);
+		err = fn(context, lsn_make(start.value + at - LAYER_HEADER_BYTES), batch.time_ns);
 	}
 	stream_close(stream);
 	return err;
+}
+
+int sealed_each_time(struct layer *layer, sealed_time_fn *fn, void *context)
+{
+	struct sealed_layer *sealed = (struct sealed_layer *)layer;
+	const struct layer_footer *footer = sealed_layer_footer(sealed);
+
+	return log_each_time(sealed_layer_fd(sealed), footer->start,
+			     LAYER_HEADER_BYTES + footer->end.value - footer->start.value,
+			     footer->chain_start, fn, context);
+}
+
+int open_each_time(struct open_layer *layer, sealed_time_fn *fn, void *context)
+{
+	return log_each_time(layer->arena.fd, layer->base.start, atomic_load(&layer->tail),
+			     layer->chain_start, fn, context);
 }

@@ -31,4 +31,8 @@ void sealed_cursor_close(struct sealed_cursor *cursor); /* NULL is ignored */
 typedef int sealed_time_fn(void *context, struct lsn lsn, int64_t time_ns);
 int sealed_each_time(struct layer *layer, sealed_time_fn *fn, void *context);
 
+/* The same of a layer that is not sealed yet, up to the batch published last. */
+struct open_layer;
+int open_each_time(struct open_layer *layer, sealed_time_fn *fn, void *context);
+
 #endif

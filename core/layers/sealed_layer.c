@@ -14,7 +14,7 @@ struct sealed_layer {
 	int fd;
 	struct layer_footer footer;
 	uint64_t file_bytes;
-	const uint8_t *map;             /* of the whole file; NULL: there was no address space */
+	struct mapped_file map;         /* of the whole file; map.base NULL: there is none */
 	struct block_cache *cache;      /* outlives the layer */
 };
 
@@ -66,16 +66,9 @@ static int read_footer(struct sealed_layer *layer, const struct store_identity *
 	return err;
 }
 
-static void map_file(struct sealed_layer *layer)
-{
-	void *map;
-
-	(void)io_map(layer->fd, layer->file_bytes, false, &map);
-	layer->map = map;
-}
-
 int sealed_layer_open(int dir_fd, uint64_t layer_id, const struct store_identity *store,
-		      struct block_cache *cache, struct sealed_layer **layer_out)
+		      struct block_cache *cache, struct mapped_views *views,
+		      struct sealed_layer **layer_out)
 {
 	struct sealed_layer *layer = calloc(1, sizeof(*layer));
 	char name[LAYER_NAME_BYTES];
@@ -100,7 +93,8 @@ int sealed_layer_open(int dir_fd, uint64_t layer_id, const struct store_identity
 		sealed_layer_close(layer);
 		return err;
 	}
-	map_file(layer);
+	if (views)
+		mapped_file_open(&layer->map, views, layer->fd, layer->file_bytes);
 	*layer_out = layer;
 	return 0;
 }
@@ -109,7 +103,7 @@ void sealed_layer_close(struct sealed_layer *layer)
 {
 	if (!layer)
 		return;
-	io_unmap((void *)(uintptr_t)layer->map, layer->file_bytes);
+	mapped_file_close(&layer->map);
 	io_close(layer->fd);
 	free(layer);
 }
@@ -134,9 +128,90 @@ int sealed_layer_fd(const struct sealed_layer *layer)
 	return layer->fd;
 }
 
-const uint8_t *sealed_layer_map(const struct sealed_layer *layer)
+/* A larger payload is not worth its blocks in the cache. */
+#define CACHED_PAYLOAD_MAX (LAYER_BLOCK_BYTES / 2)
+
+struct log_block {
+	int fd;
+	uint32_t number;
+};
+
+/* What lies in it is verified payload by payload. */
+static int log_block_fill(void *context, uint8_t *bytes)
 {
-	return layer->map;
+	const struct log_block *block = context;
+
+	return io_read(block->fd, bytes, LAYER_BLOCK_BYTES, (uint64_t)block->number * LAYER_BLOCK_BYTES);
+}
+
+/* 0; 1: it is not there, and not to be brought in now; -errno. */
+static int log_block_get(struct sealed_layer *layer, uint32_t number, const uint8_t **bytes_out)
+{
+	struct block_id id = { layer->base.id, number };
+	struct log_block block = { layer->fd, number };
+
+	*bytes_out = block_cache_look(layer->cache, id);
+	if (*bytes_out)
+		return 0;
+	if (block_cache_is_crowded(layer->cache))
+		return 1;
+	return block_cache_load(layer->cache, id, LAYER_BLOCK_BYTES, log_block_fill, &block, bytes_out);
+}
+
+/* Does it lie in blocks of the log alone? Those of the index are in the cache under the same numbers, verified. */
+static bool is_cached_by_block(const struct sealed_layer *layer, const struct version *version)
+{
+	return version->size_bytes && version->size_bytes <= CACHED_PAYLOAD_MAX &&
+	       (version->offset + version->size_bytes - 1) / LAYER_BLOCK_BYTES <
+		       layer->footer.filter_block;
+}
+
+int sealed_layer_payload(struct sealed_layer *layer, const struct version *version, void *scratch,
+			 const uint8_t **payload_out)
+{
+	uint32_t number = version->offset / LAYER_BLOCK_BYTES;
+	uint32_t at = version->offset % LAYER_BLOCK_BYTES, here = LAYER_BLOCK_BYTES - at;
+	const uint8_t *block;
+	int err = 1;
+
+	*payload_out = scratch;
+	if (is_cached_by_block(layer, version))
+		err = log_block_get(layer, number, &block);
+	if (!err && here >= version->size_bytes) {
+		*payload_out = block + at;
+		return 0;
+	}
+	if (!err) {
+		memcpy(scratch, block + at, here);
+		err = log_block_get(layer, number + 1, &block);
+	}
+	if (!err)
+		memcpy((uint8_t *)scratch + here, block, version->size_bytes - here);
+	return err == 1 ? io_read(layer->fd, scratch, version->size_bytes, version->offset) : err;
+}
+
+static bool has_blocks(const struct sealed_layer *layer, const struct version *version)
+{
+	uint32_t last = (version->offset + version->size_bytes - 1) / LAYER_BLOCK_BYTES;
+
+	if (!is_cached_by_block(layer, version))
+		return false;
+	for (uint32_t n = version->offset / LAYER_BLOCK_BYTES; n <= last; n++)
+		if (!block_cache_has(layer->cache, (struct block_id){ layer->base.id, n }))
+			return false;
+	return true;
+}
+
+bool sealed_layer_is_at_hand(const struct sealed_layer *layer, const struct version *version)
+{
+	return has_blocks(layer, version) ||
+	       (layer->map.base &&
+		io_is_resident(layer->map.base + version->offset, version->size_bytes));
+}
+
+const uint8_t *sealed_layer_view(struct sealed_layer *layer, const struct version *version)
+{
+	return mapped_file_view(&layer->map, version->offset, version->size_bytes);
 }
 
 /* 0: the filter says it may be here; 1: it is not; -errno. */
@@ -296,26 +371,74 @@ static int version_read(struct sealed_layer *layer, struct block_cursor *cursor,
 	return 0;
 }
 
+/* The search for the newest of a key's versions at or below @lsn. They lie newest first: those
+ * below @low are above the LSN, those from @high on are not. */
+struct place_search {
+	struct sealed_layer *layer;
+	struct block_cursor *cursor;
+	const struct key_record *record;
+	struct lsn lsn;
+	uint32_t low, high;
+};
+
+/* Look at one of them, and narrow the search by it. */
+static int place_probe(struct place_search *search, uint32_t place)
+{
+	struct version probe;
+	int err = version_read(search->layer, search->cursor, search->record->key,
+			       search->record->version_first + place, &probe);
+
+	if (!err && probe.lsn.value > search->lsn.value)
+		search->low = place + 1;
+	else
+		search->high = place;
+	return err;
+}
+
+/* Versions of a key with very many lie at about even distances: begin where it should be, and go away from there
+ * by blocks until it lies between. Bisection alone visits twice as many blocks. */
+static int place_guess(struct place_search *search)
+{
+	const struct layer_footer *footer = &search->layer->footer;
+	uint64_t span = footer->end.value - footer->start.value;
+	uint64_t below = search->lsn.value < footer->start.value ? 0
+			 : search->lsn.value > footer->end.value ? span
+			 : search->lsn.value - footer->start.value;
+	uint32_t count = search->record->version_count;
+	uint32_t guess = (uint32_t)((double)(span - below) / (double)span * (count - 1));
+	uint32_t step = LAYER_VERSIONS_PER_BLOCK;
+	int err = place_probe(search, guess);
+
+	if (err)
+		return err;
+	if (search->low > guess) {
+		for (uint32_t at = guess + step; !err && at < search->high && search->low < at;
+		     step *= 2, at += step) {
+			err = place_probe(search, at);
+			if (search->high == at)
+				break;
+		}
+	} else {
+		for (uint32_t at = guess; !err && at > step && search->high == at; step *= 2) {
+			at -= step;
+			err = place_probe(search, at);
+		}
+	}
+	return err;
+}
+
 /* Number of the newest of a key's versions at or below @lsn, counted from its newest; version_count: none is. */
 static int version_place(struct sealed_layer *layer, struct block_cursor *cursor,
 			 const struct key_record *record, struct lsn lsn, uint32_t *place_out)
 {
-	uint32_t low = 0, high = record->version_count;
-	struct version probe;
+	struct place_search search = { layer, cursor, record, lsn, 0, record->version_count };
 	int err = 0;
 
-	/* Newest first: find the first that is not above. */
-	while (low < high && !err) {
-		uint32_t middle = low + (high - low) / 2;
-
-		err = version_read(layer, cursor, record->key, record->version_first + middle,
-				   &probe);
-		if (!err && probe.lsn.value > lsn.value)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	*place_out = low;
+	if (record->version_count > 4 * LAYER_VERSIONS_PER_BLOCK)
+		err = place_guess(&search);
+	while (search.low < search.high && !err)
+		err = place_probe(&search, search.low + (search.high - search.low) / 2);
+	*place_out = search.low;
 	return err;
 }
 

@@ -2,25 +2,29 @@
  * Sealed layer: read from its file, index and payloads alike.
  *
  * Held in memory: the descriptor, the footer, and a mapping of the file. Index
- * blocks come through the block cache, small payloads by pread; whole pages are
- * handed out where they lie in the mapping, which saves a copy of each
- * (base/fault.h makes a file that was cut short an error).
+ * blocks come through the block cache, and so do the blocks of the log that small payloads lie in;
+ * larger payloads are read by pread. Whole pages of a large request are handed out where they
+ * lie in the mapping, which saves a copy of each (base/fault.h makes a file that was cut short an
+ * error); mapped_views.h bounds what of the mappings is in this process's page tables.
  */
 #ifndef VARVE_LAYERS_SEALED_LAYER_H
 #define VARVE_LAYERS_SEALED_LAYER_H
 
 #include "block_cache.h"
 #include "layer.h"
+#include "mapped_views.h"
 
 struct sealed_layer;
 
 /*
- * Open layer @layer_id in @dir_fd and verify header and footer. 0 and *layer_out,
+ * Open layer @layer_id in @dir_fd and verify header and footer. Cache and @views (NULL: nothing is handed
+ * out where it is mapped) outlive the layer. 0 and *layer_out,
  * freed by sealed_layer_close; -ENOENT; -EUCLEAN: damaged or cut short;
  * -EXDEV: of another store; -EPROTONOSUPPORT; other -errno.
  */
 int sealed_layer_open(int dir_fd, uint64_t layer_id, const struct store_identity *store,
-		      struct block_cache *cache, struct sealed_layer **layer_out);
+		      struct block_cache *cache, struct mapped_views *views,
+		      struct sealed_layer **layer_out);
 void sealed_layer_close(struct sealed_layer *layer);    /* NULL is ignored; no reader is left */
 
 struct layer *sealed_layer_base(struct sealed_layer *layer);
@@ -44,6 +48,14 @@ int sealed_layer_each_name(struct sealed_layer *layer, uint64_t ino, uint64_t fr
 int sealed_layer_each_version(struct sealed_layer *layer, uint64_t ino, layer_version_fn *fn,
 			      void *context);
 int sealed_layer_fd(const struct sealed_layer *layer);
-const uint8_t *sealed_layer_map(const struct sealed_layer *layer);      /* NULL: not mapped */
+
+/* The payload of a version, unverified: in a cached block of the log, or read into @scratch, which has
+ * room for it. A guard is held. 0 and *payload_out, valid until it is dropped; -errno. */
+int sealed_layer_payload(struct sealed_layer *layer, const struct version *version, void *scratch,
+			 const uint8_t **payload_out);
+/* Would that find it in memory? */
+bool sealed_layer_is_at_hand(const struct sealed_layer *layer, const struct version *version);
+/* Where it lies in the mapping, to be touched under fault_guarded; NULL: it is not mapped. */
+const uint8_t *sealed_layer_view(struct sealed_layer *layer, const struct version *version);
 
 #endif

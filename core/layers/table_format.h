@@ -52,10 +52,11 @@ int table_header_identity(const uint8_t bytes[TABLE_HEADER_BYTES],
 			  uint64_t (*seed_of)(const uint8_t id[16]), struct store_identity *store_out);
 
 /*
- * A block is cut before it would pass this many bytes, decompressed: four pages of 8 KiB or eight of 4 KiB
- * with their columns, and nine of the 4 KiB pages that the cache's memory comes in.
+ * A block is cut before it would pass this many bytes, decompressed: a page of 8 KiB or two of 4 KiB
+ * with some patches and their columns, and three of the 4 KiB pages that the cache's memory comes in.
+ * Larger ones would compress a little better, and each read at random unpacks a whole one.
  */
-#define TABLE_BLOCK_TARGET_BYTES (36u << 10)
+#define TABLE_BLOCK_TARGET_BYTES (12u << 10)
 #define TABLE_PAYLOAD_MAX (1u << 20)
 #define TABLE_BLOCK_MAX (TABLE_PAYLOAD_MAX + 4096u)     /* decompressed */
 

@@ -354,7 +354,8 @@ int store_check(const char *path, const struct store_check_options *options,
 	if (!err) {
 		check_init(&check, options, store, result_out);
 		err = check_once(&check);
-		if (!err && options->repair && result_out->finding_count)
+		/* What is known may be mended by now: a layer that was lost is there again. */
+		if (!err && options->repair && (result_out->finding_count || result_out->known_count))
 			err = repair_and_look(&check);
 		if (err)
 			report_set(report, err, "%s: the check could not be run to its end: %s",

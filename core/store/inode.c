@@ -42,6 +42,7 @@ static void inode_free(struct inode *inode)
 	free(inode);
 }
 
+/* Nobody holds an inode, so all there are are idle. */
 void inode_table_free(struct inode_table *table)
 {
 	if (!table)
@@ -49,13 +50,11 @@ void inode_table_free(struct inode_table *table)
 	for (unsigned i = 0; i < SHARD_COUNT; i++) {
 		struct inode_shard *shard = &table->shards[i];
 
-		for (unsigned b = 0; b < BUCKET_COUNT; b++) {
-			while (shard->buckets[b]) {
-				struct inode *inode = shard->buckets[b];
+		while (shard->idle_first) {
+			struct inode *inode = shard->idle_first;
 
-				shard->buckets[b] = inode->bucket_next;
-				inode_free(inode);
-			}
+			shard->idle_first = inode->idle_next;
+			inode_free(inode);
 		}
 		pthread_mutex_destroy(&shard->lock);
 	}

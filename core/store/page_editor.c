@@ -128,12 +128,15 @@ static int put_merged(struct page_editor *editor, const struct page_put *put)
 {
 	size_t size;
 	uint8_t *page = own(editor, page_size(editor));
-	int err;
+	int err = 0;
 
 	if (!page)
 		return -ENOMEM;
-	/* Verified, not from the recent pages: this image stands for all before it. */
-	err = engine_load(&editor->guard, &put->version, page, page_size(editor), &size);
+	/* A chain that is at its bound is the longest there is to read. */
+	if (put->before)
+		memcpy(page, put->before, page_size(editor));
+	else
+		err = engine_load(&editor->guard, &put->version, page, page_size(editor), &size);
 	if (err < 0)
 		return err;
 	if (put->bytes)

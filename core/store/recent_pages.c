@@ -11,12 +11,12 @@ struct recent_page {
 	pthread_mutex_t lock;           /* guards the rest, and the page's bytes */
 	uint64_t ino, block;
 	struct lsn lsn;                 /* 0: nothing here */
+	uint8_t *page;                  /* made when the place is first taken */
 };
 
 struct recent_pages {
 	uint32_t page_bytes;
 	uint64_t slot_count;
-	uint8_t *bytes;                 /* slot_count pages */
 	struct recent_page slots[];
 };
 
@@ -28,12 +28,6 @@ int recent_pages_create(uint32_t page_bytes, uint64_t budget_bytes, struct recen
 	*pages_out = NULL;
 	if (!pages)
 		return -ENOMEM;
-	/* Not touched before it is used. */
-	pages->bytes = calloc(slot_count, page_bytes);
-	if (!pages->bytes) {
-		free(pages);
-		return -ENOMEM;
-	}
 	pages->page_bytes = page_bytes;
 	pages->slot_count = slot_count;
 	for (uint64_t i = 0; i < slot_count; i++)
@@ -46,29 +40,29 @@ void recent_pages_free(struct recent_pages *pages)
 {
 	if (!pages)
 		return;
-	for (uint64_t i = 0; i < pages->slot_count; i++)
+	for (uint64_t i = 0; i < pages->slot_count; i++) {
 		pthread_mutex_destroy(&pages->slots[i].lock);
-	free(pages->bytes);
+		free(pages->slots[i].page);
+	}
 	free(pages);
 }
 
-static uint64_t slot_of(const struct recent_pages *pages, uint64_t ino, uint64_t block)
+static struct recent_page *slot_of(struct recent_pages *pages, uint64_t ino, uint64_t block)
 {
-	return key_hash(key_make(ino, KEY_PAGE, block)) % pages->slot_count;
+	return &pages->slots[key_hash(key_make(ino, KEY_PAGE, block)) % pages->slot_count];
 }
 
 bool recent_pages_get(struct recent_pages *pages, uint64_t ino, uint64_t block, struct lsn lsn,
 		      uint8_t *page_out)
 {
-	uint64_t number = slot_of(pages, ino, block);
-	struct recent_page *slot = &pages->slots[number];
+	struct recent_page *slot = slot_of(pages, ino, block);
 	bool found;
 
 	if (pthread_mutex_trylock(&slot->lock))
 		return false;
 	found = slot->lsn.value == lsn.value && slot->ino == ino && slot->block == block;
 	if (found)
-		memcpy(page_out, pages->bytes + number * pages->page_bytes, pages->page_bytes);
+		memcpy(page_out, slot->page, pages->page_bytes);
 	pthread_mutex_unlock(&slot->lock);
 	return found;
 }
@@ -76,14 +70,17 @@ bool recent_pages_get(struct recent_pages *pages, uint64_t ino, uint64_t block, 
 void recent_pages_put(struct recent_pages *pages, uint64_t ino, uint64_t block, struct lsn lsn,
 		      const uint8_t *page)
 {
-	uint64_t number = slot_of(pages, ino, block);
-	struct recent_page *slot = &pages->slots[number];
+	struct recent_page *slot = slot_of(pages, ino, block);
 
 	if (pthread_mutex_trylock(&slot->lock))
 		return;
-	slot->ino = ino;
-	slot->block = block;
-	slot->lsn = lsn;
-	memcpy(pages->bytes + number * pages->page_bytes, page, pages->page_bytes);
+	if (!slot->page)
+		slot->page = malloc(pages->page_bytes);
+	if (slot->page) {
+		slot->ino = ino;
+		slot->block = block;
+		slot->lsn = lsn;
+		memcpy(slot->page, page, pages->page_bytes);
+	}
 	pthread_mutex_unlock(&slot->lock);
 }

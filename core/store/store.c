@@ -18,7 +18,6 @@
 
 #define LOCK_NAME "lock"
 #define HOLDER_BYTES_MAX 512u
-#define RECENT_PAGES_BYTES (8u << 20)
 
 /* ---- the lock ---- */
 
@@ -358,12 +357,15 @@ static int open_engine(struct store *store, const struct store_options *options,
 {
 	struct engine_options engine_options = {
 		.read_only = options->read_only,
+		.memory_bytes = options->memory_bytes,
 		.layer_size_bytes = options->layer_size_bytes,
 		.freeze_age_ns = options->freeze_age_ns,
+		.idle_ns = options->idle_ns,
 		.cache_size_bytes = options->cache_size_bytes,
+		.table_size_bytes = options->table_size_bytes,
+		.piece_size_bytes = options->piece_size_bytes,
 		.fanin_0 = options->fanin_0,
 		.fanin = options->fanin,
-		.table_size_bytes = options->table_size_bytes,
 		.no_compaction = options->no_compaction,
 		.retention = retention_hooks_of(store),
 	};
@@ -403,8 +405,8 @@ int store_start(struct store *store, const struct store_options *options, struct
 	if (!err)
 		err = open_engine(store, options, report);
 	if (!err)
-		err = recent_pages_create(store->page_size_bytes, RECENT_PAGES_BYTES,
-					  &store->recent_pages);
+		err = recent_pages_create(store->page_size_bytes,
+					  engine_recent_bytes(store->engine), &store->recent_pages);
 	return err;
 }
 
@@ -516,6 +518,11 @@ void store_window(struct store *store, struct lsn *oldest_out, struct lsn *newes
 	*newest_out = engine_newest(store->engine);
 }
 
+int store_lsn_time(struct store *store, struct lsn lsn, int64_t *time_ns_out)
+{
+	return engine_lsn_time(store->engine, lsn, time_ns_out);
+}
+
 bool store_can_read(struct store *store, struct lsn at)
 {
 	return at.value <= engine_newest(store->engine).value && engine_is_kept(store->engine, at);
@@ -572,6 +579,13 @@ void store_usage_get(struct store *store, struct store_usage *usage_out)
 		.arena_patch_bytes = usage.arena_held_bytes[ARENA_PATCH],
 		.index_bytes = usage.index_bytes,
 		.cache_bytes = usage.cache_bytes,
+		.memory_bytes = usage.memory_bytes,
+		.cache_budget_bytes = usage.cache_budget_bytes,
+		.recent_bytes = engine_recent_bytes(store->engine),
+		.view_bytes = usage.view_bytes,
+		.merge_bytes = usage.merge_bytes,
+		.layer_size_bytes = usage.layer_size_bytes,
+		.frozen_max = usage.frozen_max,
 		.version_count = usage.version_count,
 		.commit_count = usage.commit_count,
 		.sync_count = usage.sync_count,
@@ -579,6 +593,21 @@ void store_usage_get(struct store *store, struct store_usage *usage_out)
 		.flush_range_count = usage.flush_range_count,
 		.flush_bytes = usage.flush_bytes,
 		.freeze_count = usage.freeze_count,
+		.run_count = usage.run_count,
+		.run_limit = usage.run_limit,
+		.level_0_count = usage.level_0_count,
+		.merge_count = usage.merge_count,
+		.compaction_error = usage.compaction_error,
+		.table_count = usage.table_count,
+		.table_bytes = usage.table_bytes,
+		.merge_read_bytes = usage.merge_read_bytes,
+		.merge_written_bytes = usage.merge_written_bytes,
+		.piece_count = usage.piece_count,
+		.gc_dropped_versions = usage.gc_dropped_versions,
+		.gc_dropped_bytes = usage.gc_dropped_bytes,
+		.paced_ns = usage.paced_ns,
+		.window = { usage.window.time_ns, usage.window.bytes },
+		.pin_count = usage.pin_count,
 	};
 	id_to_text(engine_identity(store->engine)->id, usage_out->id);
 }

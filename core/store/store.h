@@ -63,12 +63,17 @@ int store_mkfs(const char *path, const struct store_mkfs_options *options,
 struct store_options {
 	const char *holder;             /* who holds the store, for others to read, e.g. "mounted at /mnt" */
 	bool read_only;                 /* take no changes */
-	uint64_t layer_size_bytes;      /* freeze the open layer at this size; 0: 64 MiB */
+	/* What the store may take of memory for layers, caches and merges, in bytes; engine/memory_plan.h divides
+	 * it. 0: an eighth of the machine's, from 128 MiB to 1 GiB. */
+	uint64_t memory_bytes;
+	uint64_t layer_size_bytes;      /* freeze the open layer at this size; 0: of memory_bytes, at most 64 MiB */
 	uint64_t freeze_age_ns;         /* ... or at this age; 0: one hour */
-	uint64_t cache_size_bytes;      /* index blocks of sealed layers; 0: 64 MiB */
+	uint64_t idle_ns;               /* ... or when nothing was written for so long; 0: a minute */
+	uint64_t cache_size_bytes;      /* the block cache; 0: of memory_bytes, a quarter */
 	unsigned name_hash_bits;        /* tests: fewer bits make names collide; 0: all */
+	uint64_t table_size_bytes;      /* tests: of a layer that compaction makes, about; 0: as layer_size_bytes */
 	uint32_t fanin_0, fanin;        /* tests: so many runs are merged into one; 0: as compaction_plan.h has it */
-	uint64_t table_size_bytes;      /* tests: of a compacted layer's file, about; 0: layer_size_bytes */
+	uint64_t piece_size_bytes;      /* tests: written by a piece of a merge, about; 0: as layer_size_bytes */
 	bool no_compaction;             /* tests: history is left as it is written */
 };
 
@@ -101,6 +106,10 @@ uint32_t store_page_size(const struct store *store);    /* bytes */
 /* Freeze the open layer now and wait until it is sealed. For tests and tools.
  * 0 or -errno. */
 int store_freeze(struct store *store);
+
+/* When the newest change at or below @lsn was made, in nanoseconds since the epoch; to a millisecond for
+ * what is compacted. Reads the log of the layer it lies in. 0; 1: nothing tells; -errno. */
+int store_lsn_time(struct store *store, struct lsn lsn, int64_t *time_ns_out);
 
 /* ---- how long history is kept ---- */
 
@@ -210,7 +219,14 @@ struct store_usage {
 	uint64_t arena_framing_bytes;   /* batch and entry headers */
 	uint64_t arena_attr_bytes, arena_name_bytes, arena_image_bytes, arena_patch_bytes;
 	uint64_t index_bytes;           /* memory of the open layer's index */
-	uint64_t cache_bytes;           /* index blocks held in memory */
+	uint64_t cache_bytes;           /* blocks of sealed layers and of layers by key, held in memory */
+	/* memory: the budget, and what it is for beside the two above */
+	uint64_t memory_bytes, cache_budget_bytes;
+	uint64_t recent_bytes;          /* pages written last: what they may take */
+	uint64_t view_bytes;            /* mapped files in this process's page tables, at most */
+	uint64_t merge_bytes;           /* buffers of merges under way */
+	uint64_t layer_size_bytes;      /* of the next open layer */
+	uint32_t frozen_max;            /* layers that may wait to be sealed before writers must */
 	uint64_t version_count;         /* versions in the open layer */
 	/* since the store was opened */
 	uint64_t commit_count, sync_count, flush_count, flush_range_count, flush_bytes, freeze_count;

@@ -191,7 +191,7 @@ static int check_tail(struct page_walk *pages)
 				pages->walk->at, &version);
 	if (err || !is_live(pages, &version))
 		return err;
-	err = engine_page(pages->guard, &version, page_bytes, pages->scratch, &page);
+	err = engine_page(pages->guard, &version, page_bytes, false, pages->scratch, &page);
 	if (err || !page)
 		return err;
 	tail = (struct tail_look){ page + size % page_bytes, page + page_bytes };

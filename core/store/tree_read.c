@@ -16,6 +16,7 @@
 #include "store_internal.h"
 
 #define READ_PAGES_MAX 256u             /* pages found at a time */
+#define STREAM_BYTES (64u << 10)        /* of a request that is one of a stream */
 
 struct tree_time tree_now(int64_t *ns_out)
 {
@@ -106,6 +107,7 @@ static int attr_guarded(struct store *store, struct layer_guard *guard, uint64_t
 {
 	int err = -ENOENT;
 
+	guard_pace();
 	if (lsn_is_head(at))
 		return head_attr_guarded(store, guard, ino, attr_out, lsn_out);
 	*lsn_out = at;
@@ -316,8 +318,8 @@ static int read_pages(struct read_request *request, uint64_t first, uint32_t cou
 		size_t to = end - at < page_bytes ? (size_t)(end - at) : page_bytes;
 		const uint8_t *page;
 
-		err = engine_page(request->guard, &versions[i], page_bytes, request->scratch,
-				  &page);
+		err = engine_page(request->guard, &versions[i], page_bytes,
+				  request->size_bytes >= STREAM_BYTES, request->scratch, &page);
 		if (page == request->scratch)
 			request->scratch += page_bytes;
 		if (!err)

@@ -159,6 +159,36 @@ static double settled_disk(const struct history_figures *figures)
 	return mib(figures->settled_disk_bytes);
 }
 
+static double compact_s(const struct history_figures *figures)
+{
+	return (double)figures->compact_ns / 1e9;
+}
+
+static double compacted_written_part(const struct history_figures *figures)
+{
+	return (double)figures->compacted_io_bytes / (double)figures->history_bytes;
+}
+
+static double compacted_disk(const struct history_figures *figures)
+{
+	return mib(figures->compacted_disk_bytes);
+}
+
+static double compacted_hot_rate(const struct history_figures *figures)
+{
+	return history_reads_per_s(&figures->compacted_hot) / 1e3;
+}
+
+static double compacted_hot_cpu_us(const struct history_figures *figures)
+{
+	return (double)figures->compacted_hot.cpu_ns / 1e3 / (double)figures->compacted_hot.count;
+}
+
+static double compacted_cold_rate(const struct history_figures *figures)
+{
+	return history_reads_per_s(&figures->compacted_cold) / 1e3;
+}
+
 static double rss_max(const struct history_figures *figures)
 {
 	return mib(figures->memory_max.rss_bytes);
@@ -216,6 +246,12 @@ static const struct growth_figure shown[] = {
 	{ "reads, page cache warm", "thousand reads/s", hot_rate },
 	{ "processor time of a read, page cache warm", "us", read_cpu_us },
 	{ "reads, page cache dropped", "thousand reads/s", cold_rate },
+	{ "compacting", "s", compact_s },
+	{ "written to the disk, compacted", "bytes a byte of history", compacted_written_part },
+	{ "disk, compacted", "MiB", compacted_disk },
+	{ "reads, compacted, page cache warm", "thousand reads/s", compacted_hot_rate },
+	{ "processor time of a read, compacted, page cache warm", "us", compacted_hot_cpu_us },
+	{ "reads, compacted, page cache dropped", "thousand reads/s", compacted_cold_rate },
 };
 
 /* A figure of every size, and how many times that of the first size it is. */

@@ -231,25 +231,59 @@ static int reopen_forgotten(struct run *run)
 	return err ? err : store_open_for(run);
 }
 
-static int reads_all(struct run *run)
-{
-	struct history_reads warming;
-	int err = reads_do(run, run->plan->hot_reads / WARM_DIVISOR, 1, false, &warming);
-
-	if (!err)
-		err = reads_do(run, run->plan->hot_reads, 2, true, &run->figures->hot);
-	if (!err)
-		err = reopen_forgotten(run);
-	if (!err)
-		err = reads_do(run, run->plan->cold_reads, 3, true, &run->figures->cold);
-	return err ? err : history_truth_check(&run->truth, run->plan->source);
-}
-
 static int step_failed(const struct run *run, const char *step, int err)
 {
 	if (err)
 		fprintf(stderr, "varve-bench: %s: %s: %s\n", run->plan->type->name, step, strerror(-err));
 	return err;
+}
+
+static int reads_all(struct run *run, struct history_reads *hot_out, struct history_reads *cold_out)
+{
+	struct history_reads warming;
+	int err = reads_do(run, run->plan->hot_reads / WARM_DIVISOR, 1, false, &warming);
+
+	if (!err)
+		err = reads_do(run, run->plan->hot_reads, 2, true, hot_out);
+	if (!err)
+		err = reopen_forgotten(run);
+	if (!err)
+		err = reads_do(run, run->plan->cold_reads, 3, true, cold_out);
+	memory_sample(run, true);
+	if (!err)
+		err = history_truth_check(&run->truth, run->plan->source);
+	history_truth_free(&run->truth);
+	return err;
+}
+
+static int compact(struct run *run)
+{
+	struct history_figures *figures = run->figures;
+	uint64_t start = clock_ns();
+	int err = run->plan->type->compact(run->store);
+
+	figures->compact_ns = clock_ns() - start;
+	figures->compacted_io_bytes = io_bytes(run);
+	if (!err)
+		err = dir_disk_bytes(run->plan->dir, &figures->compacted_disk_bytes);
+	memory_sample(run, true);
+	return err;
+}
+
+static int compact_and_read(struct run *run)
+{
+	struct history_figures *figures = run->figures;
+	int err;
+
+	if (!run->plan->type->compact) {
+		figures->compacted_hot = figures->hot;
+		figures->compacted_cold = figures->cold;
+		figures->compacted_disk_bytes = figures->settled_disk_bytes;
+		figures->compacted_io_bytes = figures->settled_io_bytes;
+		return 0;
+	}
+	err = step_failed(run, "compacting", compact(run));
+	return err ? err : reads_all(run, &figures->compacted_hot, &figures->compacted_cold);
 }
 
 int history_run(const struct history_plan *plan, struct history_figures *figures_out)
@@ -266,7 +300,10 @@ int history_run(const struct history_plan *plan, struct history_figures *figures
 	if (!err)
 		err = step_failed(&run, "settling", settle(&run));
 	if (!err)
-		err = step_failed(&run, "reading", reads_all(&run));
+		err = step_failed(&run, "reading",
+				  reads_all(&run, &figures_out->hot, &figures_out->cold));
+	if (!err)
+		err = step_failed(&run, "reading what was compacted", compact_and_read(&run));
 	plan->type->close(run.store);
 	history_truth_free(&run.truth);
 	free(run.moments);

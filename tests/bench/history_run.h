@@ -1,6 +1,7 @@
 /*
  * One store takes a source's history and answers for it: written, left to rest, settled,
- * read with the page cache warm, closed, forgotten by the page cache, opened and read again.
+ * read with the page cache warm, closed, forgotten by the page cache, opened and read again;
+ * a store that can put its history in another order then does, and is read so once more.
  *
  * Invariants:
  *   (1) Only calls of the store are timed, not the making of what it takes.
@@ -44,6 +45,10 @@ struct history_figures {
 	uint64_t settle_ns;
 	struct history_memory memory_max, memory_end;
 	struct history_reads hot, cold;
+	/* once compacted; of a store that isn't as above */
+	uint64_t compacted_disk_bytes, compacted_io_bytes;
+	uint64_t compact_ns;
+	struct history_reads compacted_hot, compacted_cold;
 };
 
 /* Says what failed. 0 or -errno. */

@@ -47,6 +47,9 @@ struct history_store_type {
 	int (*rest)(struct history_store *store);
 	/* Have it do all that makes it smaller and faster to read. NULL: there is nothing. */
 	int (*settle)(struct history_store *store);
+	/* Then have it put its history in another order, by which it is read and measured once more.
+	 * NULL: it has one. */
+	int (*compact)(struct history_store *store);
 };
 
 extern const struct history_store_type varve_history;

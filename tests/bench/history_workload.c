@@ -56,10 +56,14 @@ static double write_cpu_us(const struct history_figures *figures, bool by_bytes)
 	       / (by_bytes ? (double)figures->write_bytes / 1e6 : (double)figures->write_count);
 }
 
+static double cpu_us_of(const struct history_reads *reads, bool by_bytes)
+{
+	return (double)reads->cpu_ns / 1e3 / (double)reads->count / (by_bytes ? HISTORY_WRITE_MAX / 1e6 : 1);
+}
+
 static double read_cpu_us(const struct history_figures *figures, bool by_bytes)
 {
-	return (double)figures->hot.cpu_ns / 1e3 / (double)figures->hot.count
-	       / (by_bytes ? HISTORY_WRITE_MAX / 1e6 : 1);
+	return cpu_us_of(&figures->hot, by_bytes);
 }
 
 static double disk_mb(const struct history_figures *figures, bool by_bytes)
@@ -84,6 +88,37 @@ static double cold_rate(const struct history_figures *figures, bool by_bytes)
 	return amount(1, HISTORY_WRITE_MAX, by_bytes) * history_reads_per_s(&figures->cold);
 }
 
+static double cold_cpu_us(const struct history_figures *figures, bool by_bytes)
+{
+	return cpu_us_of(&figures->cold, by_bytes);
+}
+
+static double compacted_disk_mb(const struct history_figures *figures, bool by_bytes)
+{
+	(void)by_bytes;
+	return (double)figures->compacted_disk_bytes / 1e6;
+}
+
+static double compacted_hot_rate(const struct history_figures *figures, bool by_bytes)
+{
+	return amount(1, HISTORY_WRITE_MAX, by_bytes) * history_reads_per_s(&figures->compacted_hot);
+}
+
+static double compacted_read_cpu_us(const struct history_figures *figures, bool by_bytes)
+{
+	return cpu_us_of(&figures->compacted_hot, by_bytes);
+}
+
+static double compacted_cold_rate(const struct history_figures *figures, bool by_bytes)
+{
+	return amount(1, HISTORY_WRITE_MAX, by_bytes) * history_reads_per_s(&figures->compacted_cold);
+}
+
+static double compacted_cold_cpu_us(const struct history_figures *figures, bool by_bytes)
+{
+	return cpu_us_of(&figures->compacted_cold, by_bytes);
+}
+
 /* Without a unit it is the workload's. Processor time says most on a machine that others use. */
 static const struct figure compared[] = {
 	{ "writes, syncs included", NULL, HIGHER_IS_BETTER, write_rate },
@@ -94,6 +129,12 @@ static const struct figure compared[] = {
 	{ "reads, page cache warm", NULL, HIGHER_IS_BETTER, hot_rate },
 	{ "processor time of a warm read", NULL, LOWER_IS_BETTER, read_cpu_us },
 	{ "reads, page cache dropped", NULL, HIGHER_IS_BETTER, cold_rate },
+	{ "processor time of a cold read", NULL, LOWER_IS_BETTER, cold_cpu_us },
+	{ "disk, compacted", "MB", LOWER_IS_BETTER, compacted_disk_mb },
+	{ "reads, compacted, page cache warm", NULL, HIGHER_IS_BETTER, compacted_hot_rate },
+	{ "processor time of a warm read, compacted", NULL, LOWER_IS_BETTER, compacted_read_cpu_us },
+	{ "reads, compacted, page cache dropped", NULL, HIGHER_IS_BETTER, compacted_cold_rate },
+	{ "processor time of a cold read, compacted", NULL, LOWER_IS_BETTER, compacted_cold_cpu_us },
 };
 
 #define COMPARED_COUNT (sizeof(compared) / sizeof(compared[0]))
@@ -135,8 +176,10 @@ static int store_run(struct bench *bench, const struct history_workload *workloa
 static int answers_compare(struct bench *bench, const struct history_workload *workload,
 			   const struct history_figures *figures)
 {
-	for (size_t i = 1; i < TYPE_COUNT; i++) {
-		if (figures[i].hot.sum != figures[0].hot.sum || figures[i].cold.sum != figures[0].cold.sum)
+	for (size_t i = 0; i < TYPE_COUNT; i++) {
+		if (figures[i].hot.sum != figures[0].hot.sum || figures[i].cold.sum != figures[0].cold.sum ||
+		    figures[i].compacted_hot.sum != figures[0].hot.sum ||
+		    figures[i].compacted_cold.sum != figures[0].cold.sum)
 			return bench_fail(bench, -EBADMSG, "%s: %s and %s read different bytes", workload->name,
 					  types[0]->name, types[i]->name);
 	}
@@ -196,6 +239,29 @@ static void latency_report(struct bench *bench, const struct history_workload *w
 	}
 }
 
+/* Of varve, the worst round. */
+static void store_report(struct bench *bench, const struct history_workload *workload, unsigned rounds,
+			 const struct history_figures *all)
+{
+	double written = 0, compacted = 0, memory = 0;
+	char what[128];
+
+	for (unsigned round = 0; round < rounds; round++) {
+		const struct history_figures *figures = &all[round * TYPE_COUNT];
+		double history = (double)figures->history_bytes;
+
+		written = fmax(written, (double)figures->settled_io_bytes / history);
+		compacted = fmax(compacted, (double)figures->compacted_io_bytes / history);
+		memory = fmax(memory, (double)figures->memory_max.rss_bytes / (1 << 20));
+	}
+	snprintf(what, sizeof(what), "%s: varve: bytes written a byte of history", workload->name);
+	bench_fact(bench, what, written, "", FACT_NOTE, 0);
+	snprintf(what, sizeof(what), "%s: varve: bytes written a byte of history, compacted", workload->name);
+	bench_fact(bench, what, compacted, "", FACT_NOTE, 0);
+	snprintf(what, sizeof(what), "%s: varve: memory at most", workload->name);
+	bench_fact(bench, what, memory, "MiB", FACT_NOTE, 0);
+}
+
 int history_workload_measure(struct bench *bench, const struct history_workload *workload)
 {
 	unsigned rounds = bench_rounds(bench, workload->rounds);
@@ -220,6 +286,8 @@ int history_workload_measure(struct bench *bench, const struct history_workload 
 		figure_report(bench, workload, &compared[i], rounds, all);
 	if (!err)
 		latency_report(bench, workload, rounds, all);
+	if (!err)
+		store_report(bench, workload, rounds, all);
 	free(all);
 	return err;
 }

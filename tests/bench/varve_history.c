@@ -15,6 +15,7 @@
 #include "store.h"
 
 #define STORE_FOLDER "store"
+#define MEMORY_BYTES (UINT64_C(256) << 20)      /* of it a block cache of 64 MiB, as RocksDB gets */
 
 struct history_store {
 	struct store *store;
@@ -31,7 +32,7 @@ static int report_error(int err, const struct report *report)
 static int varve_open(const char *path, bool at_random, struct history_store **store_out)
 {
 	const struct store_mkfs_options mkfs = { .page_size_bytes = HISTORY_PAGE_BYTES };
-	const struct store_options options = { .holder = "varve-bench" };
+	const struct store_options options = { .holder = "varve-bench", .memory_bytes = MEMORY_BYTES };
 	struct history_store *store = calloc(1, sizeof(*store));
 	struct report report = { "" };
 	char folder[4096];
@@ -119,10 +120,15 @@ static int varve_read(struct history_store *store, struct history_place place, u
 	return err;
 }
 
-/* The open layer is sealed, so that all of the history lies as it will from then on. */
+/* The open layer is sealed, so that all of the history lies as it does before compaction. */
 static int settle(struct history_store *store)
 {
 	return store_freeze(store->store);
+}
+
+static int compact(struct history_store *store)
+{
+	return store_compact(store->store);
 }
 
 const struct history_store_type varve_history = {
@@ -134,4 +140,5 @@ const struct history_store_type varve_history = {
 	.moment = varve_moment,
 	.read = varve_read,
 	.settle = settle,
+	.compact = compact,
 };

@@ -15,11 +15,9 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes);
 
-/* Make /dev/shm this process's own, so that nothing is left in it however the
- * process ends. Without the right to it, nothing happens. */
-void fuzz_own_shm(void);
-
-/* Nothing is said of what is refused: it would be all the output. */
-void fuzz_be_quiet(void);
+/* Once, before stores are opened: nothing is said of what is refused, for it would be
+ * all the output; nothing is left in /dev/shm, if there is a right to that; and nothing
+ * waits for liburcu's thread to wake. */
+void fuzz_prepare(void);
 
 #endif

@@ -1,16 +1,16 @@
 #include "image.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "checksum.h"
 #include "fuzz.h"
+#include "io.h"
 #include "manifest.h"
 
 #define EDIT_BYTES 5u
 #define EDITS_MAX 200u
 #define TAIL_BYTES 8192u        /* beyond what is used; edited and put back too */
+#define ROOM_BYTES (24u << 10)  /* left of an open layer's reserve: an index, and some batches */
 
 /* ---- making it ---- */
 
@@ -28,32 +28,34 @@ static void set_u64(uint8_t *bytes, uint64_t value)
 	put_u64(&c, value);
 }
 
-static void map_file(struct image_file *file)
+/* What was reserved and not used is most of a small store, and recovery looks at all
+ * of it. A little is enough; then a layer also fills up once it is written to. */
+static size_t size_less_reserve(const struct image_file *file)
 {
-	int fd = open(file->path, O_RDWR | O_CLOEXEC);
+	size_t room = file->layer_id ? ROOM_BYTES : LAYER_BLOCK_BYTES - 1;
+	size_t keep = (file->used_bytes + room) & ~(size_t)(LAYER_BLOCK_BYTES - 1);
 
-	must(fd >= 0, "cannot open", file->path);
-	file->map = mmap(NULL, file->size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	must(file->map != MAP_FAILED, "cannot map", file->path);
-	close(fd);
+	return keep < file->size_bytes ? keep : file->size_bytes;
 }
 
 static struct image_file *add_file(struct image *image, const char *name, uint64_t layer_id)
 {
 	struct image_file *file = &image->files[image->file_count++];
-	struct stat st;
 
 	require(image->file_count <= IMAGE_FILES_MAX);
-	path_join(file->path, image->golden->store, name);
-	must(stat(file->path, &st) == 0, "cannot stat", file->path);
+	path_join(file->path, image->path, name);
 	file->layer_id = layer_id;
-	file->size_bytes = file->used_bytes = (size_t)st.st_size;
-	map_file(file);
+	file->size_bytes = file->used_bytes = mem_disk_size(image->disk, file->path);
+	file->map = malloc(file->size_bytes);
+	must(file->map != NULL, "no memory for", file->path);
+	mem_disk_get(image->disk, file->path, file->map, file->size_bytes);
 	while (file->used_bytes && !file->map[file->used_bytes - 1])
 		file->used_bytes--;
 	file->used_bytes += TAIL_BYTES;
 	if (file->used_bytes > file->size_bytes)
 		file->used_bytes = file->size_bytes;
+	file->size_bytes = size_less_reserve(file);
+	mem_disk_resize(image->disk, file->path, file->size_bytes);
 	file->base = malloc(file->used_bytes);
 	must(file->base != NULL, "no memory for", file->path);
 	memcpy(file->base, file->map, file->used_bytes);
@@ -106,8 +108,10 @@ static void add_layer(struct image *image, uint64_t layer_id, bool sealed)
 
 static struct image the_image;
 
-static void remove_golden(void)
+static void free_image(void)
 {
+	mem_disk_use(NULL);
+	mem_disk_free(the_image.disk);
 	golden_free(the_image.golden);
 }
 
@@ -120,12 +124,15 @@ struct image *image_get(void)
 
 	if (image->golden)
 		return image;
-	fuzz_be_quiet();
-	fuzz_own_shm();
+	fuzz_prepare();
 	image->golden = golden_new(GOLDEN_NAME);
-	atexit(remove_golden);
-	dir_fd = open(image->golden->store, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	must(dir_fd >= 0 && !manifest_open(&manifest, dir_fd, false, &report), "no manifest in",
+	image->path = "/store";
+	image->layers = "/store/layers";
+	image->disk = mem_disk_new(image->golden->store, image->path);
+	mem_disk_use(image->disk);
+	atexit(free_image);
+	must(!io_open(AT_FDCWD, image->path, O_RDONLY | O_DIRECTORY, 0, &dir_fd) &&
+		     !manifest_open(&manifest, dir_fd, false, &report), "no manifest in",
 	     image->golden->store);
 	image->store = manifest.store;
 	for (uint32_t i = 0; i < manifest.run_count; i++)
@@ -136,7 +143,8 @@ struct image *image_get(void)
 	add_region(image, file, 0, 64);
 	add_region(image, file, 64, file->used_bytes);
 	manifest_close(&manifest);
-	close(dir_fd);
+	io_close(dir_fd);
+	mem_disk_save(image->disk);
 	return image;
 }
 
@@ -359,49 +367,33 @@ void image_apply(struct image *image, const uint8_t *data, size_t size_bytes)
 		edit_one(image, data + 2 + i * EDIT_BYTES);
 	if (image_seal_of(data, size_bytes))
 		seal_all(image, image_seal_of(data, size_bytes));
-	for (size_t i = 0; i < image->file_count; i++)
-		if (image->files[i].resized)
-			must(truncate(image->files[i].path,
-				      (off_t)image->files[i].new_size_bytes) == 0,
-			     "cannot resize", image->files[i].path);
+	for (size_t i = 0; i < image->file_count; i++) {
+		const struct image_file *file = &image->files[i];
+
+		mem_disk_put(image->disk, file->path, file->map, file->used_bytes);
+		if (file->resized)
+			mem_disk_resize(image->disk, file->path, file->new_size_bytes);
+	}
 }
 
-/* After a store wrote: whatever it made goes, and the files are made anew. */
-static void reset_all(struct image *image)
+bool image_file_is_unchanged(const struct image_file *file)
 {
-	char path[PATH_MAX];
-
-	for (size_t i = 0; i < image->file_count; i++)
-		munmap(image->files[i].map, image->files[i].size_bytes);
-	dir_remove(image->golden->store);
-	path_join(path, image->golden->store, "layers");
-	must(!mkdir(image->golden->store, 0700) && !mkdir(path, 0700), "cannot make", path);
-	for (size_t i = 0; i < image->file_count; i++) {
-		struct image_file *file = &image->files[i];
-		int fd = open(file->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-
-		must(fd >= 0 && !ftruncate(fd, (off_t)file->size_bytes) &&
-			     write(fd, file->base, file->used_bytes) == (ssize_t)file->used_bytes,
-		     "cannot make", file->path);
-		close(fd);
-		map_file(file);
-	}
+	return !file->resized && memcmp(file->map, file->base, file->used_bytes) == 0;
 }
 
 void image_reset(struct image *image)
 {
-	bool resized = false;
+	bool changed = image->written;
 
+	require(mem_disk_is_idle(image->disk));
 	for (size_t i = 0; i < image->file_count; i++) {
-		resized |= image->files[i].resized;
-		image->files[i].resized = false;
+		struct image_file *file = &image->files[i];
+
+		changed |= file->resized;
+		file->resized = false;
+		memcpy(file->map, file->base, file->used_bytes);
 	}
-	if (image->written || resized) {
-		reset_all(image);
-	} else {
-		for (size_t i = 0; i < image->file_count; i++)
-			memcpy(image->files[i].map, image->files[i].base,
-			       image->files[i].used_bytes);
-	}
+	if (changed)
+		mem_disk_restore(image->disk);
 	image->written = false;
 }

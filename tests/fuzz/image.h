@@ -1,5 +1,5 @@
 /*
- * Image: the golden store's files, mapped, to be edited by an input and put back.
+ * Image: the golden store's files, in memory, to be edited by an input and put back.
  *
  * An input is [u8 what to seal again][u8 how to open] and edits of 5 bytes each:
  * u8 region, u16 offset in it, u8 what to do, u8 value. Regions are the parts that
@@ -14,6 +14,7 @@
 #define VARVE_TESTS_FUZZ_IMAGE_H
 
 #include "layer_file.h"
+#include "mem_disk.h"
 #include "test_golden.h"
 
 enum image_seal {
@@ -32,7 +33,7 @@ struct image_file {
 	uint64_t layer_id;              /* 0: the manifest */
 	size_t size_bytes, used_bytes;  /* used: beyond it are zeros */
 	uint8_t *base;                  /* as it was, used_bytes */
-	uint8_t *map;                   /* as it is */
+	uint8_t *map;                   /* as it is to be, size_bytes */
 	bool sealed;
 	struct layer_footer footer;     /* of a sealed one, as it was */
 	bool resized;
@@ -40,7 +41,9 @@ struct image_file {
 };
 
 struct image {
-	struct golden *golden;
+	struct golden *golden;          /* for its LSNs: the store is a copy, on @disk */
+	struct mem_disk *disk;          /* in use */
+	const char *path, *layers;      /* there: the store, and the directory of its layers */
 	struct store_identity store;
 	struct image_file files[IMAGE_FILES_MAX];       /* layers by id, then the manifest */
 	size_t file_count;
@@ -54,10 +57,13 @@ struct image {
 
 /* One for the process, made at the first call. */
 struct image *image_get(void);
-/* Edit it. */
+/* Edit it, and put that on the disk. */
 void image_apply(struct image *image, const uint8_t *data, size_t size_bytes);
-/* Put it back. */
+/* Put it back. Who used it has closed all. */
 void image_reset(struct image *image);
+
+/* Is it as it was? Then so is what it holds. */
+bool image_file_is_unchanged(const struct image_file *file);
 
 /* The fields of an input. */
 static inline uint8_t image_seal_of(const uint8_t *data, size_t size_bytes)

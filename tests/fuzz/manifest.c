@@ -26,7 +26,7 @@ static void make_dir_once(void)
 {
 	if (dir_fd >= 0)
 		return;
-	fuzz_own_shm();
+	fuzz_prepare();
 	must(mkdtemp(dir) != NULL, "mkdtemp", dir);
 	dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	must(dir_fd >= 0, "cannot open", dir);
@@ -62,7 +62,7 @@ static void put_small_key(struct put_cursor *c, struct get_cursor *in)
 	uint64_t ino = get_small(in);
 
 	put_u64(c, ino);
-	put_u64(c, ino == UINT64_MAX ? ino : 5);
+	put_u64(c, ino == UINT64_MAX ? ino : ino ? 5 : 0);
 }
 
 static void put_layers(struct put_cursor *c, struct get_cursor *in, unsigned count)

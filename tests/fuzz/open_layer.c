@@ -6,10 +6,10 @@
 #include "open_layer.h"
 
 #include <fcntl.h>
-#include <unistd.h>
 
 #include "fuzz.h"
 #include "image.h"
+#include "io.h"
 #include "sealed_layer.h"
 
 struct compare {
@@ -60,7 +60,7 @@ static void seal_and_compare(struct image *image, int layers_fd, struct open_lay
 	require(block_cache_create(0, &cache) == 0);
 	image->written = true;
 	require(open_layer_seal(open, &footer) == 0);
-	err = sealed_layer_open(layers_fd, open->base.id, &image->store, cache, &sealed);
+	err = sealed_layer_open(layers_fd, open->base.id, &image->store, cache, NULL, &sealed);
 	require(err == 0);
 	guard_take();
 	require(compare_layers(&open->base, sealed_layer_base(sealed), rot) ==
@@ -74,10 +74,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
 {
 	struct image *image = image_get();
 	uint8_t how = image_how_of(data, size_bytes);
-	int dir_fd = open(image->golden->store, O_RDONLY | O_DIRECTORY | O_CLOEXEC), layers_fd;
+	int layers_fd;
 
-	must(dir_fd >= 0, "cannot open", image->golden->store);
-	layers_fd = openat(dir_fd, "layers", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	must(!io_open(AT_FDCWD, image->layers, O_RDONLY | O_DIRECTORY, 0, &layers_fd),
+	     "cannot open", image->layers);
 	image_apply(image, data, size_bytes);
 	for (size_t i = 0; i < image->file_count; i++) {
 		struct image_file *file = &image->files[i];
@@ -86,7 +86,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
 		struct open_layer *layer;
 		int err;
 
-		if (!file->layer_id || file->resized ||
+		if (!file->layer_id || file->resized || (size_bytes && image_file_is_unchanged(file)) ||
 		    layer_header_decode(file->map, &image->store, &header))
 			continue;
 		err = open_layer_recover(layers_fd, file->layer_id, &image->store, header.start,
@@ -102,8 +102,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
 			seal_and_compare(image, layers_fd, layer, how & 2);
 		open_layer_close(layer);
 	}
-	close(layers_fd);
-	close(dir_fd);
+	io_close(layers_fd);
 	image_reset(image);
 	return 0;
 }

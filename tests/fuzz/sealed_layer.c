@@ -6,10 +6,10 @@
 #include "sealed_layer.h"
 
 #include <fcntl.h>
-#include <unistd.h>
 
 #include "fuzz.h"
 #include "image.h"
+#include "io.h"
 
 #define PAGES 8u
 
@@ -98,20 +98,20 @@ static void walk(const struct image_file *file, struct layer *layer)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
 {
 	struct image *image = image_get();
-	int dir_fd = open(image->golden->store, O_RDONLY | O_DIRECTORY | O_CLOEXEC), layers_fd;
+	int layers_fd;
 
-	must(dir_fd >= 0, "cannot open", image->golden->store);
-	layers_fd = openat(dir_fd, "layers", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	must(!io_open(AT_FDCWD, image->layers, O_RDONLY | O_DIRECTORY, 0, &layers_fd),
+	     "cannot open", image->layers);
 	image_apply(image, data, size_bytes);
 	for (size_t i = 0; i < image->file_count; i++) {
 		struct sealed_layer *layer;
 		struct block_cache *cache;
 
-		if (!image->files[i].sealed)
+		if (!image->files[i].sealed || (size_bytes && image_file_is_unchanged(&image->files[i])))
 			continue;
 		require(block_cache_create(0, &cache) == 0);
 		if (sealed_layer_open(layers_fd, image->files[i].layer_id, &image->store, cache,
-				      &layer) == 0) {
+				      NULL, &layer) == 0) {
 			guard_take();
 			walk(&image->files[i], sealed_layer_base(layer));
 			guard_drop();
@@ -119,8 +119,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
 		}
 		block_cache_free(cache);
 	}
-	close(layers_fd);
-	close(dir_fd);
+	io_close(layers_fd);
 	image_reset(image);
 	return 0;
 }

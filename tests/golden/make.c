@@ -31,7 +31,8 @@
 #define SPARE_ID 1000u
 
 static struct store_options options = { .holder = "golden_make", .layer_size_bytes = LAYER_SIZE_MIN,
-					.table_size_bytes = TABLE_BYTES, .no_compaction = true };
+					.table_size_bytes = TABLE_BYTES, .piece_size_bytes = TABLE_BYTES,
+					.no_compaction = true };
 
 static FILE *lsns;
 

@@ -10,7 +10,7 @@
 
 #include "random_run.h"
 
-#define OPERATIONS_STANDARD 600000u
+#define OPERATIONS_STANDARD 200000u
 #define PINS_MAX 12u
 
 struct retention_run {

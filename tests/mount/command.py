@@ -12,7 +12,7 @@ import time
 import harness
 from harness import VARVE, json_of, read_file, varve, write_file
 
-COMMANDS = ("mkfs", "mount", "umount", "info", "log", "help")
+COMMANDS = ("mkfs", "mount", "umount", "info", "log", "window", "gc", "compact", "dump", "check", "help")
 
 
 class CommandCase(harness.ServerCase):

@@ -7,9 +7,11 @@ Writers are processes, each appending records of its own to its own file, some w
 and each notes outside of the mount what returned. A call that is still in the kernel
 after HANG_S is a hang."""
 import errno
+import mmap
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import time
 
@@ -181,6 +183,97 @@ class GoesAway(harness.ServerCase):
             self.assertLess(time.monotonic() - started, HANG_S)
         self.assert_remount(m)
         self.assertEqual(len(read_file(m.head / "file")), 100_000)
+
+
+class OtherNamespace(harness.ServerCase):
+    """A process elsewhere has a mount namespace of its own, made while the mount was there: it
+    holds a copy, which no unmount here takes away."""
+
+    def copy_of_mounts(self, m):
+        """Another namespace, by the process in it."""
+        process = subprocess.Popen(["unshare", "--mount", "--propagation", "private",
+                                    "sh", "-c", "echo made; exec sleep 1000"], stdout=subprocess.PIPE)
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        self.assertEqual(process.stdout.readline(), b"made\n")
+        self.assertIn(str(m.point), pathlib.Path(f"/proc/{process.pid}/mountinfo").read_text("utf-8"))
+        return process
+
+    def write_through_mapping(self, m):
+        """Pages that only the kernel has."""
+        harness.write_file(m.head / "file", pattern(100_000))
+        with open(m.head / "file", "r+b") as file, mmap.mmap(file.fileno(), 0) as mapping:
+            mapping[50_000:50_006] = b"mapped"
+        data = pattern(100_000)
+        return data[:50_000] + b"mapped" + data[50_006:]
+
+    def assert_ended(self, m, copy, wanted):
+        self.assertEqual(m.servers(), [])
+        with self.assertRaises(OSError) as caught:
+            os.listdir(f"/proc/{copy.pid}/root{m.head}")
+        self.assertIn(caught.exception.errno, GONE)
+        m.mount()
+        self.assertEqual(read_file(m.head / "file"), wanted)
+        m.close()
+
+    def test_varve_umount_ends_the_server(self):
+        m = self.mount_new()
+        copy, wanted = self.copy_of_mounts(m), self.write_through_mapping(m)
+        started = time.monotonic()
+        m.umount()
+        self.assertLess(time.monotonic() - started, 2 * HANG_S)
+        self.assert_ended(m, copy, wanted)
+
+    def test_varve_umount_ends_it_though_too_many_wait(self):
+        m = self.mount_new()
+        copy, wanted = self.copy_of_mounts(m), self.write_through_mapping(m)
+        silent = [socket.socket(socket.AF_UNIX) for _ in range(16)]
+        here = os.open(m.store, os.O_PATH)
+        for connection in silent:
+            connection.connect(f"/proc/self/fd/{here}/socket")
+            self.addCleanup(connection.close)
+        os.close(here)
+        started = time.monotonic()
+        m.umount()
+        self.assertLess(time.monotonic() - started, 2 * HANG_S)
+        self.assert_ended(m, copy, wanted)
+
+    def test_sigterm_ends_the_server(self):
+        m = self.mount_new()
+        copy, wanted = self.copy_of_mounts(m), self.write_through_mapping(m)
+        for pid in m.servers():
+            os.kill(pid, signal.SIGTERM)
+        wait_for("the server ends", lambda: not m.servers(), timeout=2 * HANG_S)
+        self.assert_ended(m, copy, wanted)
+
+    def test_a_server_that_was_unmounted_leaves_the_mount_point_alone(self):
+        """umount(8) leaves the copy, as of every file system. The mount point is used anew, and
+        then the server is told to end."""
+        m, other = self.mount_new(), self.mount_new(mounted=False)
+        copy, wanted = self.copy_of_mounts(m), self.write_through_mapping(m)
+        (server,) = m.servers()
+        harness.run("umount", m.point)
+        self.assertEqual(read_file(f"/proc/{copy.pid}/root{m.head}/file"), wanted)
+        harness.run(harness.VARVE, "mount", other.store, m.point)
+        harness.write_file(m.head / "other", b"x")
+        os.kill(server, signal.SIGTERM)
+        wait_for("the server ends", lambda: not m.servers(), timeout=2 * HANG_S)
+        self.assertEqual(os.listdir(m.head), ["other"])
+        harness.run(harness.VARVE, "umount", m.point)
+        self.assert_ended(m, copy, wanted)
+
+    def test_an_unmount_right_after_the_mount(self):
+        """The server's own first look at the mount is no use of it."""
+        for _ in range(harness.by_size(10, 30)):
+            m = self.mount_new(mounted=False)
+            server = subprocess.Popen([harness.VARVE, "mount", "-f", m.store, m.point],
+                                      stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            self.addCleanup(server.kill)
+            wait_for("the mount is there", lambda m=m: harness.is_mounted(m.point))
+            m.umount()
+            self.assertEqual(server.wait(HANG_S), 0)
+            m.close()
 
 
 if __name__ == "__main__":

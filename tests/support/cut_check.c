@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "batch.h"
+#include "manifest.h"
 
 /* ---- which cut ---- */
 
@@ -12,7 +13,7 @@ struct cut_place cut_place;
 
 static const char *const kind_names[] = {
 	"none", "all", "one alone", "all but one", "those before one", "one torn, its head",
-	"one torn, its tail", "some", "some sectors",
+	"one torn, its tail", "some", "some sectors", "these sectors",
 };
 
 static void say_place(int number)
@@ -42,9 +43,31 @@ static uint64_t mixed(uint64_t seed, uint64_t a, uint64_t b)
 	return prng_next(&prng);
 }
 
+/* The sectors of the first @writes, up to @limit; a size or a name counts as one, what is
+ * written to inode @aside not at all. */
+static uint32_t pending_width(const struct sim_replay *replay, uint32_t writes, uint32_t aside,
+			      uint32_t limit)
+{
+	uint32_t width = 0;
+
+	for (uint32_t i = 0; i < writes && width < limit; i++) {
+		const struct sim_write *write = replay->pending[i];
+
+		if (write->inode != aside)
+			width += write->kind == SIM_WRITE_DATA ? sim_write_sector_count(write) : 1;
+	}
+	return width < limit ? width : limit;
+}
+
+struct keep {
+	const struct sim_replay *replay;
+	struct cut_subset subset;
+};
+
 static bool keep(void *context, uint32_t write, uint32_t sector)
 {
-	const struct cut_subset *subset = context;
+	const struct keep *cut = context;
+	const struct cut_subset *subset = &cut->subset;
 
 	switch (subset->kind) {
 	case CUT_NONE:
@@ -67,13 +90,18 @@ static bool keep(void *context, uint32_t write, uint32_t sector)
 		return mixed(subset->seed, write, 0) & 1;
 	case CUT_SOME_SECTORS:
 		return mixed(subset->seed, write, sector) % 8 < subset->sectors;
+	case CUT_THESE:
+		if (cut->replay->pending[write]->inode == subset->aside)
+			return true;
+		sector += pending_width(cut->replay, write, subset->aside, 63);
+		return subset->seed >> sector & 1;
 	}
 	return false;
 }
 
 struct sim_state *cut_make(const struct sim_replay *replay, const struct cut_subset *subset)
 {
-	struct cut_subset context = *subset;
+	struct keep context = { replay, *subset };
 
 	return sim_replay_cut(replay, keep, &context);
 }
@@ -84,7 +112,7 @@ static struct cut_subset subset_torn(const struct sim_replay *replay, enum cut_k
 	uint32_t sectors = sim_write_sector_count(replay->pending[write]);
 
 	return (struct cut_subset){ kind, write,
-				    sectors > 1 ? 1 + (uint32_t)prng_below(prng, sectors - 1) : 0, 0 };
+				    sectors > 1 ? 1 + (uint32_t)prng_below(prng, sectors - 1) : 0, 0, 0 };
 }
 
 struct cut_subset cut_random(const struct sim_replay *replay, struct prng *prng)
@@ -97,12 +125,12 @@ struct cut_subset cut_random(const struct sim_replay *replay, struct prng *prng)
 	uint32_t write;
 
 	if (!replay->pending_count)
-		return (struct cut_subset){ CUT_NONE, 0, 0, 0 };
+		return (struct cut_subset){ CUT_NONE, 0, 0, 0, 0 };
 	write = (uint32_t)prng_below(prng, replay->pending_count);
 	if (kind == CUT_TORN_HEAD || kind == CUT_TORN_TAIL)
 		return subset_torn(replay, kind, write, prng);
 	return (struct cut_subset){ kind, write, 1 + (uint32_t)prng_below(prng, 7),
-				    prng_next(prng) };
+				    prng_next(prng), 0 };
 }
 
 /* ---- one image ---- */
@@ -229,7 +257,7 @@ static void cut_again(const struct sim_disk *disk, const struct load *load, uint
 uint64_t cut_check(struct sim_state *image, const struct cut_expect *expect, struct prng *prng,
 		   bool all_pairs, struct cut_counts *counts)
 {
-	static const struct cut_subset extremes[] = { { CUT_NONE, 0, 0, 0 }, { CUT_ALL, 0, 0, 0 } };
+	static const struct cut_subset extremes[] = { { .kind = CUT_NONE }, { .kind = CUT_ALL } };
 	struct sim_disk *disk = sim_disk_new(image);
 	struct load *load;
 	uint64_t newest, recovered, done;
@@ -312,6 +340,12 @@ static void seen_add(struct seen *seen, uint64_t hash, uint64_t newest)
 	seen->count++;
 }
 
+/* As many different images are made at a cut, unless fewer exist. */
+#define WIDE 8u
+/* Of so many sectors every subset is tried to find them. */
+#define EXHAUST_WIDTH 10u
+#define TRIES_MAX 400u
+
 /* Where a walk stands. */
 struct walker {
 	const struct cut_walk *walk;
@@ -320,8 +354,11 @@ struct walker {
 	struct sim_replay *replay;
 	struct cut_expect expect;
 	struct seen seen;
-	uint64_t here[8];               /* hashes of images at this cut, no two equal */
+	uint64_t here[WIDE];            /* hashes of images at this cut, no two equal */
 	uint32_t here_count;
+	uint32_t lock_inode;            /* 0: not made yet */
+	uint32_t manifest_dir;
+	bool replacing;                 /* a new manifest was begun, and is not durable */
 };
 
 static void note_here(struct walker *walker, uint64_t hash)
@@ -365,9 +402,25 @@ static void cut_each(struct walker *walker)
 
 	/* From the last backwards: what is new at this cut is there. */
 	for (uint32_t back = 0; back < count; back += stride) {
-		cut_here(walker, (struct cut_subset){ CUT_ONE, count - 1 - back, 0, 0 });
-		cut_here(walker, (struct cut_subset){ CUT_BUT, count - 1 - back, 0, 0 });
+		cut_here(walker, (struct cut_subset){ CUT_ONE, count - 1 - back, 0, 0, 0 });
+		cut_here(walker, (struct cut_subset){ CUT_BUT, count - 1 - back, 0, 0, 0 });
 	}
+}
+
+/* Make up for images that were equal: of few sectors by trying every subset. */
+static void cut_until_wide(struct walker *walker)
+{
+	struct sim_replay *replay = walker->replay;
+	uint32_t width = pending_width(replay, replay->pending_count, walker->lock_inode,
+				       EXHAUST_WIDTH + 1);
+	bool exhaust = width <= EXHAUST_WIDTH;
+	uint64_t tries = exhaust ? UINT64_C(1) << width : TRIES_MAX;
+
+	for (uint64_t i = 0; i < tries && walker->here_count < WIDE; i++)
+		cut_here(walker, exhaust ? (struct cut_subset){ CUT_THESE, 0, 0, i, walker->lock_inode }
+					 : cut_random(replay, walker->prng));
+	walker->counts->wide_points += walker->here_count == WIDE;
+	walker->counts->narrow_points += walker->here_count < WIDE && exhaust;
 }
 
 static void cut_everything_here(struct walker *walker)
@@ -376,9 +429,9 @@ static void cut_everything_here(struct walker *walker)
 
 	walker->here_count = 0;
 	cut_place.position = walker->replay->position;
-	cut_here(walker, (struct cut_subset){ CUT_NONE, 0, 0, 0 });
+	cut_here(walker, (struct cut_subset){ .kind = CUT_NONE });
 	if (count) {
-		cut_here(walker, (struct cut_subset){ CUT_ALL, 0, 0, 0 });
+		cut_here(walker, (struct cut_subset){ .kind = CUT_ALL });
 		cut_each(walker);
 		cut_here(walker, subset_torn(walker->replay, CUT_TORN_HEAD, count - 1,
 					     walker->prng));
@@ -387,15 +440,32 @@ static void cut_everything_here(struct walker *walker)
 		for (unsigned i = 0; i < 4; i++)
 			cut_here(walker, cut_random(walker->replay, walker->prng));
 	}
+	cut_until_wide(walker);
 	walker->counts->cut_points++;
-	walker->counts->wide_points += walker->here_count == array_size(walker->here);
+	walker->counts->replace_points += walker->replacing;
+}
+
+/* A new manifest is begun under its own name, takes the old one's, and is durable with
+ * the next sync of the directory. */
+static void note_names(struct walker *walker, const struct sim_event *event)
+{
+	if (event->kind == SIM_EVENT_SYNC && event->inode == walker->manifest_dir)
+		walker->replacing = false;
+	if (event->kind != SIM_EVENT_WRITE || event->write.kind != SIM_WRITE_NAME)
+		return;
+	if (strcmp(event->write.set, "lock") == 0)
+		walker->lock_inode = event->write.target;
+	if (strcmp(event->write.set, MANIFEST_NAME ".new") == 0) {
+		walker->replacing = true;
+		walker->manifest_dir = event->write.inode;
+	}
 }
 
 static void note_mark(struct walker *walker, const struct sim_event *event)
 {
 	if (event->mark_kind == LOAD_MADE)
 		walker->expect.made = true;
-	else if (event->mark_kind == LOAD_SYNCED)
+	else if (event->mark_kind == LOAD_SYNCED && event->mark_value > walker->expect.floor)
 		walker->expect.floor = event->mark_value;
 }
 
@@ -409,6 +479,7 @@ void cut_walk(const struct cut_walk *walk, struct prng *prng, struct cut_counts 
 	while ((event = sim_replay_step(walker.replay)) != NULL) {
 		if (event->kind == SIM_EVENT_MARK)
 			note_mark(&walker, event);
+		note_names(&walker, event);
 		if (walker.replay->position <= walk->from)
 			continue;
 		cut_everything_here(&walker);

@@ -22,9 +22,13 @@ struct cut_subset {
 		CUT_TORN_TAIL,          /* those before it, and its sectors from @sectors on */
 		CUT_SOME_WRITES,        /* each or not, by @seed */
 		CUT_SOME_SECTORS,       /* each sector or not; @sectors of 8 are kept */
+		/* of each sector, counted over all writes but those to inode @aside, the
+		 * bit in @seed says; those are kept */
+		CUT_THESE,
 	} kind;
 	uint32_t write, sectors;
 	uint64_t seed;
+	uint32_t aside;
 };
 
 struct sim_state *cut_make(const struct sim_replay *replay, const struct cut_subset *subset);
@@ -48,6 +52,10 @@ struct cut_expect {
 struct cut_counts {
 	uint64_t cut_points;            /* positions in a trace: each write, sync, and mark */
 	uint64_t wide_points;           /* those at which 8 or more different images were made */
+	/* those at which no 8 exist: all were made, but for what the lock file says of its
+	 * holder, which is never synced and informs only */
+	uint64_t narrow_points;
+	uint64_t replace_points;        /* those at which a new manifest was under way */
 	uint64_t images, distinct;      /* built, and opened: equal images once */
 	uint64_t lsns;                  /* older LSNs that were compared */
 	uint64_t second_cuts;           /* cuts of what was done to an image */

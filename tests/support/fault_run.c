@@ -135,7 +135,7 @@ static void check_after(struct run *run, struct prng *prng)
 	struct load *load = run->load;
 	struct cut_expect expect = { &load->history, load->synced, true };
 	struct sim_replay *replay = sim_replay_new(run->disk);
-	struct cut_subset kept[] = { { CUT_NONE, 0, 0, 0 }, { CUT_NONE, 0, 0, 0 } };
+	struct cut_subset kept[] = { { .kind = CUT_NONE }, { .kind = CUT_NONE } };
 
 	/* The power goes instead of the process. */
 	while (sim_replay_step(replay))

@@ -79,12 +79,13 @@ static uint64_t newest_of(struct store *store)
 }
 
 /* The store must agree with the plain tree on everything but times, which it is asked for. */
-static void refresh_attr(struct load *load, struct tree_attr *attr, const struct load_node *node)
+static void refresh_attr(struct load *load, struct lsn at, struct tree_attr *attr,
+			 const struct load_node *node)
 {
 	struct tree_attr before = *attr;
 	unsigned nlink = 0;
 
-	require(!tree_getattr(load->store, before.ino, LSN_HEAD, attr));
+	require(!tree_getattr(load->store, before.ino, at, attr));
 	require(attr->mode == before.mode);
 	if (!node)
 		return;
@@ -95,18 +96,32 @@ static void refresh_attr(struct load *load, struct tree_attr *attr, const struct
 	require(attr->nlink == nlink);
 }
 
+static void refresh_all(struct load *load, struct lsn at)
+{
+	sim_disk_busy += 1;
+	refresh_attr(load, at, &load->tree->root, NULL);
+	for (unsigned i = 0; i < LOAD_NODES; i++)
+		if (load->tree->nodes[i].used)
+			refresh_attr(load, at, &load->tree->nodes[i].attr, &load->tree->nodes[i]);
+	sim_disk_busy -= 1;
+}
+
+void load_note(struct load *load, uint64_t lsn)
+{
+	const struct load_history *history = &load->history;
+
+	require(history->count && history->states[history->count - 1].lsn < lsn);
+	refresh_all(load, lsn_make(lsn));
+	history_add(&load->history, lsn, load->tree);
+}
+
 /* Note the change that was made to both. */
 static void note_change(struct load *load)
 {
 	struct load_history *history = &load->history;
 	uint64_t lsn = newest_of(load->store);
 
-	sim_disk_busy += 1;
-	refresh_attr(load, &load->tree->root, NULL);
-	for (unsigned i = 0; i < LOAD_NODES; i++)
-		if (load->tree->nodes[i].used)
-			refresh_attr(load, &load->tree->nodes[i].attr, &load->tree->nodes[i]);
-	sim_disk_busy -= 1;
+	refresh_all(load, LSN_HEAD);
 	if (history->count && history->states[history->count - 1].lsn == lsn)
 		require(history->states[history->count - 1].digest ==
 			load_tree_digest(load->tree));

@@ -97,6 +97,10 @@ int load_close(struct load *load);
 /* The store that is open holds @from up to @lsn, and goes on from there. */
 void load_adopt(struct load *load, const struct load_history *from, uint64_t lsn);
 
+/* The plain tree was brought to what the store holds at @lsn, which is above all that the
+ * history has: add it. */
+void load_note(struct load *load, uint64_t lsn);
+
 /*
  * Do one operation, with random arguments. It was possible (e.g. there was a file to
  * unlink) and returned 0: the plain tree and the history have it. 1: it was not

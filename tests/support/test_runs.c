@@ -452,7 +452,8 @@ void runs_build_map(const struct runs_world *world, const struct manifest *manif
 		struct layer **layers = calloc(run->layer_count + 1, sizeof(*layers));
 
 		assert_non_null(layers);
-		layers[0] = &world->layers[run->level ? 0 : run->run_id]->base;
+		if (!run->level)
+			layers[0] = &world->layers[run->run_id]->base;
 		for (uint32_t j = 0; j < run->layer_count; j++)
 			layers[j] = &world->layers[tables[j].layer_id]->base;
 		assert_ok(layer_map_edit_run(&edit, run, layers));

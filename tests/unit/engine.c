@@ -415,7 +415,7 @@ static void check_page(const struct layer_guard *guard, const struct version *ve
 	uint8_t expected[PAGE_BYTES] = { 0 }, scratch[PAGE_BYTES];
 	const uint8_t *found;
 
-	assert_ok(engine_page(guard, version, PAGE_BYTES, scratch, &found));
+	assert_ok(engine_page(guard, version, PAGE_BYTES, true, scratch, &found));
 	if (state == PAGE_HOLE || state == PAGE_GONE) {
 		assert_int_equal(version->form, state == PAGE_HOLE ? 0 : VERSION_TOMBSTONE);
 		assert_null(found);
@@ -472,7 +472,7 @@ static void a_damaged_page_is_not_handed_out(void **state)
 		file_overwrite(path, at + 999, &wrong, 1);
 		engine_guard_take(test->engine, &guard);
 		assert_ok(engine_find(&guard, page(1), LSN_HEAD, &version));
-		assert_err(engine_page(&guard, &version, PAGE_BYTES, scratch, &found), -EBADMSG);
+		assert_err(engine_page(&guard, &version, PAGE_BYTES, true, scratch, &found), -EBADMSG);
 		layer_guard_drop(&guard);
 		file_overwrite(path, at + 999, &bytes[999], 1);
 		assert_ok(engine_freeze(test->engine));
@@ -581,6 +581,15 @@ static void what_fits_no_layer_is_refused_and_the_rest_goes_on(void **state)
 	free(bytes);
 }
 
+/* The background looks each second. What it sealed may be merged at once, being all there is of the oldest LSN. */
+static void check_one_freeze(struct engine_test *test)
+{
+	for (unsigned i = 0; i < 200 && !usage_of(test).freeze_count; i++)
+		usleep(100000);
+	assert_int_equal(usage_of(test).freeze_count, 1);
+	assert_int_equal(usage_of(test).layer_count + usage_of(test).table_count, 1);
+}
+
 static void an_old_layer_freezes_by_itself(void **state)
 {
 	struct engine_test *test = *state;
@@ -589,10 +598,24 @@ static void an_old_layer_freezes_by_itself(void **state)
 	test->options.freeze_age_ns = 1000000;
 	engine_start(test);
 	commit_image(test, page(0), 1, 100);
-	for (unsigned i = 0; i < 100 && !usage_of(test).layer_count; i++)
-		usleep(100000);
-	assert_int_equal(usage_of(test).layer_count, 1);
+	check_one_freeze(test);
 	check_image(test, page(0), LSN_HEAD, 1, 100);
+}
+
+static void an_idle_layer_freezes_by_itself(void **state)
+{
+	struct engine_test *test = *state;
+
+	engine_stop(test);
+	test->options.idle_ns = 1000000;
+	engine_start(test);
+	commit_image(test, page(0), 1, 100);
+	check_one_freeze(test);
+	/* Nothing was written since: the layer that came after stays open. */
+	usleep(2500000);
+	assert_int_equal(usage_of(test).freeze_count, 1);
+	commit_image(test, page(0), 2, 100);
+	check_image(test, page(0), LSN_HEAD, 2, 100);
 }
 
 static void what_a_guard_saw_stays_while_its_layer_is_sealed(void **state)
@@ -908,6 +931,7 @@ int main(void)
 		engine_unit_test(a_full_layer_gives_way_to_the_next),
 		engine_unit_test(what_fits_no_layer_is_refused_and_the_rest_goes_on),
 		engine_unit_test(an_old_layer_freezes_by_itself),
+		engine_unit_test(an_idle_layer_freezes_by_itself),
 		engine_unit_test(what_a_guard_saw_stays_while_its_layer_is_sealed),
 		engine_unit_test(a_sync_reaches_the_newest_lsn_and_flushes_once),
 		engine_unit_test(closing_notes_what_is_durable),

@@ -144,6 +144,37 @@ static void taking_dropping_and_throwing_away_wait_for_nobody(void **state)
 	assert_int_equal(atomic_load(&freed), 1);
 }
 
+/* How much garbage there is when it is made as fast as can be. */
+static void pacing_keeps_garbage_few(void **state)
+{
+	unsigned made = 0, most = 0;
+
+	(void)state;
+	while (made < 100 * GUARD_WAITING_MAX) {
+		guard_pace();
+		for (unsigned i = 0; i < 16; i++, made++)
+			throw_away();
+		if (made - atomic_load(&freed) > most)
+			most = made - atomic_load(&freed);
+	}
+	guard_barrier();
+	assert_true(most <= GUARD_WAITING_MAX + 16);
+}
+
+/* The guard is this thread's own, so waiting for it would never end. */
+static void pacing_ends_though_a_guard_does_not(void **state)
+{
+	(void)state;
+	guard_take();
+	for (unsigned i = 0; i <= GUARD_WAITING_MAX; i++)
+		throw_away();
+	guard_pace();
+	assert_int_equal(atomic_load(&freed), 0);
+	guard_drop();
+	guard_barrier();
+	assert_int_equal(atomic_load(&freed), GUARD_WAITING_MAX + 1);
+}
+
 #define guard_test(test) cmocka_unit_test_setup(test, setup)
 
 int main(void)
@@ -155,6 +186,8 @@ int main(void)
 		guard_test(a_wait_ends_with_another_threads_guard),
 		guard_test(nothing_is_freed_under_another_threads_guard),
 		guard_test(taking_dropping_and_throwing_away_wait_for_nobody),
+		guard_test(pacing_keeps_garbage_few),
+		guard_test(pacing_ends_though_a_guard_does_not),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,7 +3,7 @@
 #include "test_place.h"
 #include "test_runs.h"
 
-static unsigned freed;
+static _Atomic unsigned freed;
 
 static void layer_free(struct guard_garbage *garbage)
 {

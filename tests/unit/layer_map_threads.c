@@ -3,7 +3,8 @@
 #include <stdatomic.h>
 
 #include "layer_map.h"
-#include "test_support.h"
+#include "test_place.h"
+#include "test_runs.h"
 
 enum { READERS = 3, ROUNDS = 3000, LAYERS = 20 };
 
@@ -95,10 +96,77 @@ static void what_a_guard_sees_lives_until_it_is_dropped(void **state)
 	guard_barrier();
 }
 
+/* ---- merges ---- */
+
+enum { STEPS = 1500 };
+
+struct merging {
+	struct runs_world world;
+	atomic_bool stop;
+	_Atomic uint64_t reads, seed;
+};
+
+/* What a look-up says does not change while a guard is held, whatever is published; and no layer it meets is
+ * dead (runs_look). */
+static void *looking_main(void *argument)
+{
+	struct merging *merging = argument;
+	struct prng prng = { atomic_fetch_add(&merging->seed, 1) };
+
+	while (!atomic_load(&merging->stop)) {
+		unsigned keys[8];
+		uint64_t seen[8];
+		struct layer_guard guard;
+
+		layer_guard_take(&guard, &merging->world.maps);
+		for (unsigned i = 0; i < array_size(keys); i++) {
+			keys[i] = (unsigned)prng_below(&prng, RUNS_KEYS);
+			seen[i] = runs_look(guard.map, keys[i], LSN_HEAD);
+		}
+		for (unsigned i = 0; i < array_size(keys); i++)
+			require(runs_look(guard.map, keys[i], LSN_HEAD) == seen[i]);
+		for (uint32_t i = 1; i < guard.map->run_count; i++)
+			require(guard.map->runs[i - 1]->start.value <= guard.map->runs[i]->start.value);
+		layer_guard_drop(&guard);
+		atomic_fetch_add(&merging->reads, 1);
+	}
+	return NULL;
+}
+
+static int setup_manifest(void **state)
+{
+	struct place *place = place_new(MANIFEST_NAME);
+
+	*state = place;
+	return manifest_create(place->dir_fd, 4096, COMPRESSION_DEFAULT);
+}
+
+static void look_ups_go_on_while_runs_are_merged(void **state)
+{
+	struct place *place = *state;
+	struct merging *merging = calloc(1, sizeof(*merging));
+	pthread_t readers[READERS];
+
+	assert_non_null(merging);
+	runs_start(&merging->world, place->dir_fd, test_seed());
+	atomic_store(&merging->seed, test_seed());
+	for (unsigned i = 0; i < READERS; i++)
+		assert_int_equal(pthread_create(&readers[i], NULL, looking_main, merging), 0);
+	for (unsigned i = 0; i < STEPS || atomic_load(&merging->reads) < STEPS; i++)
+		runs_step(&merging->world);
+	runs_check_map(&merging->world, atomic_load(&merging->world.maps.current));
+	atomic_store(&merging->stop, true);
+	for (unsigned i = 0; i < READERS; i++)
+		assert_int_equal(pthread_join(readers[i], NULL), 0);
+	runs_stop(&merging->world);
+	free(merging);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_a_guard_sees_lives_until_it_is_dropped),
+		cmocka_unit_test_setup_teardown(look_ups_go_on_while_runs_are_merged, setup_manifest, teardown_place),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -26,7 +26,7 @@ static int version_compare(const void *a, const void *b)
 static void reopen(struct cursor_test *t)
 {
 	sealed_layer_close(t->layer);
-	assert_ok(sealed_layer_open(t->test->dir_fd, 7, &t->test->store, t->cache, &t->layer));
+	assert_ok(sealed_layer_open(t->test->dir_fd, 7, &t->test->store, t->cache, NULL, &t->layer));
 }
 
 static int setup(void **state)
@@ -129,7 +129,7 @@ static void a_key_of_very_many_versions_comes_oldest_first(void **state)
 	assert_ok(open_layer_seal(test->open, &footer));
 	test_layer_close(test);
 	assert_ok(block_cache_create(MIB, &cache));
-	assert_ok(sealed_layer_open(test->dir_fd, 7, &test->store, cache, &layer));
+	assert_ok(sealed_layer_open(test->dir_fd, 7, &test->store, cache, NULL, &layer));
 	assert_ok(sealed_cursor_open(sealed_layer_base(layer), (struct key){ 0, 0 }, &cursor));
 	while (sealed_cursor_next(cursor, &entry) == 0) {
 		if (count == 20000)

@@ -18,7 +18,7 @@ static void reopen(struct sealed_test *s)
 	sealed_layer_close(s->layer);
 	block_cache_free(s->cache);
 	assert_ok(block_cache_create(16 * MIB, &s->cache));
-	assert_ok(sealed_layer_open(s->test->dir_fd, 7, &s->test->store, s->cache, &s->layer));
+	assert_ok(sealed_layer_open(s->test->dir_fd, 7, &s->test->store, s->cache, NULL, &s->layer));
 }
 
 static int setup(void **state)
@@ -109,7 +109,7 @@ static void a_small_cache_gives_the_same_answers(void **state)
 	sealed_layer_close(s->layer);
 	block_cache_free(s->cache);
 	assert_ok(block_cache_create(1, &s->cache));
-	assert_ok(sealed_layer_open(s->test->dir_fd, 7, &s->test->store, s->cache, &s->layer));
+	assert_ok(sealed_layer_open(s->test->dir_fd, 7, &s->test->store, s->cache, NULL, &s->layer));
 	test_layer_compare(s->test, sealed_layer_base(s->layer), 3000);
 	test_layer_compare_lists(s->test, sealed_layer_base(s->layer));
 }
@@ -167,7 +167,7 @@ static void no_flipped_bit_gives_a_wrong_answer(void **state)
 		sealed_layer_close(s->layer);
 		block_cache_free(s->cache);
 		assert_ok(block_cache_create(16 * MIB, &s->cache));
-		int err = sealed_layer_open(s->test->dir_fd, 7, &s->test->store, s->cache, &layer);
+		int err = sealed_layer_open(s->test->dir_fd, 7, &s->test->store, s->cache, NULL, &layer);
 		s->layer = layer;
 		if (err) {
 			assert_true(err == -EUCLEAN || err == -EXDEV || err == -EPROTONOSUPPORT);
@@ -194,13 +194,13 @@ static void a_cut_layer_is_refused(void **state)
 		struct sealed_layer *layer;
 
 		must(!truncate(s->test->path, cuts[i]), "truncate", s->test->path);
-		assert_err(sealed_layer_open(s->test->dir_fd, 7, &s->test->store, s->cache, &layer),
+		assert_err(sealed_layer_open(s->test->dir_fd, 7, &s->test->store, s->cache, NULL, &layer),
 			   -EUCLEAN);
 		assert_null(layer);
 	}
 	must(!unlink(s->test->path), "unlink", s->test->path);
 	struct sealed_layer *layer;
-	assert_err(sealed_layer_open(s->test->dir_fd, 7, &s->test->store, s->cache, &layer),
+	assert_err(sealed_layer_open(s->test->dir_fd, 7, &s->test->store, s->cache, NULL, &layer),
 		   -ENOENT);
 }
 
@@ -212,7 +212,7 @@ static void a_layer_cut_under_its_reader_gives_errors(void **state)
 	sealed_layer_close(s->layer);
 	block_cache_free(s->cache);
 	assert_ok(block_cache_create(1, &s->cache));
-	assert_ok(sealed_layer_open(s->test->dir_fd, 7, &s->test->store, s->cache, &s->layer));
+	assert_ok(sealed_layer_open(s->test->dir_fd, 7, &s->test->store, s->cache, NULL, &s->layer));
 	must(!truncate(s->test->path, LAYER_HEADER_BYTES + 10000), "truncate", s->test->path);
 	assert_true(compare_damaged(s, 500) > 0);
 }
@@ -224,7 +224,7 @@ static void a_layer_of_another_store_is_refused(void **state)
 	struct sealed_layer *layer;
 
 	other.id[0] ^= 1;
-	assert_err(sealed_layer_open(s->test->dir_fd, 7, &other, s->cache, &layer), -EXDEV);
+	assert_err(sealed_layer_open(s->test->dir_fd, 7, &other, s->cache, NULL, &layer), -EXDEV);
 }
 
 #define layer_test(test) cmocka_unit_test_setup_teardown(test, setup, teardown)

@@ -421,7 +421,7 @@ static void an_unfinished_merge_is_clean_and_its_manifest_can_be_lost(void **sta
 	bool ended = false;
 
 	compacting.no_compaction = false;
-	compacting.table_size_bytes = 32 * KIB;
+	compacting.table_size_bytes = compacting.piece_size_bytes = 32 * KIB;
 	for (; !ended; nth++) {
 		char path[PATH_MAX];
 

@@ -262,7 +262,7 @@ static void versions_out_of_order_are_refused(void **state)
 		{ { 20, 6 }, 201, 0, 1, VERSION_IMAGE, 0, -EUCLEAN },
 		{ { 20, 6 }, 150, 151, 1, VERSION_IMAGE, 0, -EUCLEAN },
 		{ { 20, 6 }, 150, 0, 1, 0, 0, -EUCLEAN },
-		{ { 20, 6 }, 150, 0, 1, 4, 0, -EUCLEAN },
+		{ { 20, 6 }, 150, 0, 1, VERSION_LOST + 1, 0, -EUCLEAN },
 		{ { 20, 6 }, 150, 0, 1, VERSION_PATCH, VERSION_WEIGHT_MAX + 1, -EUCLEAN },
 		{ { 20, 6 }, 150, 0, TABLE_PAYLOAD_MAX + 1, VERSION_IMAGE, 0, -EFBIG },
 		{ { 20, 5 }, 151, 0, 1, VERSION_PATCH, 1, 0 },
