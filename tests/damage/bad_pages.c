@@ -2,7 +2,7 @@
  * Bad pages: what a disk does to a store by sectors and pages. None passes, whatever
  * its own checksum would say: a page of zeros, another page of the store, the page as
  * it was in an older copy, the page of another store of the same shape. A bad page
- * costs its own versions. A file cut short under an open store is an error.
+ * costs its own version, in a table its block. A file cut short under an open store is an error.
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -198,21 +198,24 @@ static void a_page_of_an_older_copy_does_not_pass(void **state)
 	rot_free(newer);
 }
 
-static void a_bad_page_costs_its_own_versions(void **state)
+/* Damage page @index of file @name; @refused_max: so many pages may be refused in each state. */
+static void damage_page(const char *dir, const char *name, uint64_t index, uint64_t refused_max)
 {
 	struct rot *rot = rot_new();
 	struct census_verdict verdict = { 0 };
+	struct lsn last = rot->golden->lsns[rot->golden->count - 1];
+	uint64_t dir_ino = TREE_ROOT_INO;
 	uint8_t page[PAGES_PIECE];
 	char path[PATH_MAX];
 	struct store *store;
 	size_t count;
 	off_t offset;
 
-	(void)state;
 	assert_ok(rot_open(rot, &store));
-	verdict.refused_ino = find_at(store, TREE_ROOT_INO, "pages", rot->golden->lsns[1]);
-	assert_ok(tree_read(store, verdict.refused_ino, rot->golden->lsns[1], 0, page, sizeof(page),
-			    &count));
+	if (dir)
+		dir_ino = find_at(store, TREE_ROOT_INO, dir, last);
+	verdict.refused_ino = find_at(store, dir_ino, name, last);
+	assert_ok(tree_read(store, verdict.refused_ino, last, index * PAGES_PIECE, page, sizeof(page), &count));
 	assert_ok(store_close(store));
 	must(dir_find_bytes(rot->golden->store, page, sizeof(page), path, &offset), "no such page in",
 	     rot->golden->store);
@@ -222,10 +225,22 @@ static void a_bad_page_costs_its_own_versions(void **state)
 	print_message("one bad page: %" PRIu64 " answers right, %" PRIu64 " refused\n", verdict.right,
 		      verdict.refused);
 	assert_int_equal(verdict.refused_elsewhere, 0);
-	/* One page a state, in all states from when it was written to when it was replaced. */
-	assert_in_range(verdict.refused, 1, rot->golden->count + 1);
+	/* In all states from when it was written to when it was replaced. */
+	assert_in_range(verdict.refused, 1, refused_max * (rot->golden->count + 1));
 	assert_true(verdict.right > 500);
 	rot_free(rot);
+}
+
+static void a_bad_page_costs_its_own_version(void **state)
+{
+	(void)state;
+	damage_page("later", "later 7", 0, 1);
+}
+
+static void a_bad_page_of_a_table_costs_its_block(void **state)
+{
+	(void)state;
+	damage_page(NULL, "once", 4, 4);
 }
 
 /* ---- cut short while open ---- */
@@ -337,7 +352,8 @@ int main(void)
 		cmocka_unit_test(a_page_in_anothers_place_does_not_pass),
 		cmocka_unit_test(a_page_of_another_store_does_not_pass),
 		cmocka_unit_test(a_page_of_an_older_copy_does_not_pass),
-		cmocka_unit_test(a_bad_page_costs_its_own_versions),
+		cmocka_unit_test(a_bad_page_costs_its_own_version),
+		cmocka_unit_test(a_bad_page_of_a_table_costs_its_block),
 		cmocka_unit_test(a_file_cut_short_under_a_reader_is_an_error),
 		cmocka_unit_test(a_file_cut_short_under_a_writer_is_an_error),
 	};

@@ -182,12 +182,16 @@ class Damage(harness.ServerCase):
         for path in paths:
             self.assertIn(path.name, out)
 
-    def test_a_missing_layer_is_beyond_repair(self):
+    def test_a_missing_layer_is_noted_as_lost_and_comes_back_from_a_backup(self):
         path = self.sealed(self.m.store)[0]
+        kept = path.read_bytes()
         path.unlink()
-        before = harness.store_bytes(self.m.store / "layers")
-        self.assertIn("missing", self.assert_status(ERRORS, "--repair"))
-        self.assertEqual(harness.store_bytes(self.m.store / "layers"), before)
+        self.assertIn("missing", self.assert_status(ERRORS))
+        self.assertIn("is lost", self.assert_status(REPAIRED, "--repair"))
+        self.assertIn("is lost", self.assert_status(CLEAN))
+        path.write_bytes(kept)
+        self.assertIn("is there again", self.assert_status(REPAIRED, "--repair"))
+        self.assertNotIn("lost", self.assert_status(CLEAN))
 
     def test_random_bytes_anywhere_never_crash_it(self):
         random = harness.seeded_random()
