@@ -154,7 +154,7 @@ static off_t file_size(const char *path)
 /* Where the data of a table end: what its footer says. */
 static off_t data_end(const char *path)
 {
-	uint64_t word;
+	uint64_t word = 0;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 	must(fd >= 0 && pread(fd, &word, 8, file_size(path) - LAYER_BLOCK_BYTES + 152) == 8, "read", path);
