@@ -124,15 +124,16 @@ int engine_find_pages(const struct layer_guard *guard, uint64_t ino, uint64_t fi
 	memset(versions_out, 0, count * sizeof(*versions_out));
 	for (uint32_t i = layer_map_reach(guard->map, lsn); i-- > 0 && found < count && !err;) {
 		const struct layer_run *run = guard->map->runs[i];
-		uint64_t skipped = first_index(run, ino, KEY_PAGE, first) - first;
-		struct find_pages find = {
-			ino, first + skipped, count - (uint32_t)skipped, lsn, versions_out + skipped, &found, NULL,
-		};
+		uint32_t skipped;
 
 		if (key_compare(run->from, high) > 0)
 			continue;
+		skipped = (uint32_t)(first_index(run, ino, KEY_PAGE, first) - first);
+		struct find_pages find = { ino, first + skipped, count - skipped, lsn,
+					   versions_out + skipped, &found, NULL };
+
 		err = is_lost(run, high) ? lost_run_error(run)
-				   : layer_run_each(run, low, high, find_pages_in_layer, &find);
+					 : layer_run_each(run, low, high, find_pages_in_layer, &find);
 	}
 	return err;
 }
