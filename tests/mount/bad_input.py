@@ -72,14 +72,14 @@ class Stores(Refused):
         write_file(m.head / "a", b"x")
         m.umount()
         layer = sorted(str(path.relative_to(m.store)) for path in m.store.rglob("*.layer"))[0]
-        for name in ("manifest", layer):
+        for name, version in (("manifest", 2), (layer, 1)):
             with self.subTest(file=name):
                 whole = (m.store / name).read_bytes()
                 with open(m.store / name, "r+b") as file:
                     file.seek(VERSION_OFFSET)
-                    self.assertEqual(file.read(4), (1).to_bytes(4, "little"))
+                    self.assertEqual(file.read(4), version.to_bytes(4, "little"))
                     file.seek(VERSION_OFFSET)
-                    file.write((2).to_bytes(4, "little"))
+                    file.write((version + 1).to_bytes(4, "little"))
                 before = store_data(m.store)
                 self.assert_refused(r"newer", "mount", m.store, m.point)
                 self.assert_not_mounted(m.point)
