@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "node.h"
+#include "prune.h"
 #include "state_files.h"
 #include "store.h"
 #include "told.h"
@@ -436,12 +437,20 @@ static int lookup_fixed(struct view *view, uint64_t dir, struct lsn at, const ch
 	return -ENOENT;
 }
 
+/* Before the kernel is told of more of the past. */
+static void wait_room(struct view *view, uint64_t dir)
+{
+	if (node_is_past(dir) || dir == NODE_LSN)
+		node_wait_room(view->nodes, PRUNE_WAIT_MS);
+}
+
 int view_lookup(struct view *view, uint64_t dir, const char *name, struct view_entry *entry_out)
 {
 	struct view_node node;
 	int err;
 
 	*entry_out = (struct view_entry){.life = VIEW_LIFE_NONE};
+	wait_room(view, dir);
 	err = view_node(view, dir, &node);
 	if (err)
 		return err;
@@ -652,6 +661,8 @@ int view_readdir(struct view *view, uint64_t dir, uint64_t cookie, bool plus, un
 	struct view_node node;
 	int err;
 
+	if (plus)
+		wait_room(view, dir);
 	err = view_node(view, dir, &node);
 	if (err)
 		return err;
