@@ -357,8 +357,12 @@ static bool users_may_allow_other(void)
 	return may;
 }
 
-static int allow_other_check(const struct mount_options *options)
+static int user_check(const struct mount_options *options)
 {
+	/* libfuse opens it as who calls it, and only then asks fusermount3 to mount. */
+	if (access("/dev/fuse", R_OK | W_OK) != 0 && errno == EACCES)
+		return fail("/dev/fuse is closed to users other than root; open it, as root: chmod 666 "
+			    "/dev/fuse");
 	if (options->allow_other != true || geteuid() == 0 || users_may_allow_other())
 		return STATUS_OK;
 	return fail("allow_other is for root, unless /etc/fuse.conf has a line that says "
@@ -390,7 +394,7 @@ static int mount_store(const struct arguments *arguments)
 		return fail_store(arguments->store, -errno);
 	status = mountpoint_check(mountpoint, store);
 	if (!status)
-		status = allow_other_check(mount);
+		status = user_check(mount);
 	if (status)
 		return status;
 	/* That somebody holds it for good is said, with who does, by opening it. */
