@@ -175,6 +175,22 @@ class OtherNamespace(BindCase):
         self.assertEqual(m.servers(), [])
 
 
+    def test_a_test_program_with_a_namespace_of_its_own_keeps_no_copy(self):
+        m = self.mount_new()
+        program = subprocess.Popen([harness.BUILD / "tests" / "replay_open_layer"],
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                   env={**os.environ, "VARVE_FUZZ_RANDOM": "1000000"})
+        self.addCleanup(program.wait)
+        self.addCleanup(program.kill)
+        mounts = pathlib.Path(f"/proc/{program.pid}/mountinfo")
+        here = os.readlink("/proc/self/ns/mnt")
+        wait_for("it has its own", lambda: os.readlink(f"/proc/{program.pid}/ns/mnt") != here)
+        wait_for("it has no copy", lambda: str(m.point) not in mounts.read_text("utf-8"), timeout=END_S)
+        harness.run("umount", m.point)
+        self.assert_ends(m)
+        self.assertIsNone(program.poll())
+
+
 class Dead(BindCase):
     def test_a_dead_mount_in_use_is_cleared(self):
         """Who has a file open there can only get errors; they don't keep the place taken."""
