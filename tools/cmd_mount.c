@@ -10,10 +10,10 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "command.h"
+#include "holder.h"
 #include "mount_options.h"
 #include "mount_table.h"
 #include "remount.h"
@@ -282,54 +282,25 @@ static int serve_in_background(struct serve_options *options)
  * The store
  */
 
-/* Who holds the store at @store, and where it says to have mounted it; "" if it doesn't. False:
- * nobody does. */
-static bool store_is_held(const char *store, char mountpoint_out[PATH_MAX])
+/* Is the store free? What a holder of another kind is, and that the store was taken meanwhile, is said
+ * by opening it. */
+static int store_check_free(const char *store, const char *mountpoint, struct lsn lsn)
 {
-	static const char mounted_at[] = "mounted at ";
-	char holder[PATH_MAX];
-	int pid;
+	struct holder holder;
+	enum holder_state state = holder_wait(store, &holder);
 
-	mountpoint_out[0] = '\0';
-	if (store_holder(store, holder, sizeof(holder), &pid) != 0)
-		return false;
-	if (strncmp(holder, mounted_at, strlen(mounted_at)) == 0)
-		snprintf(mountpoint_out, PATH_MAX, "%s", holder + strlen(mounted_at));
-	return true;
-}
-
-static bool is_mounted(const char *mountpoint)
-{
-	struct mount_entry entry;
-
-	return mount_table_find(mountpoint, &entry) == 0 && strcmp(entry.type, MOUNT_TYPE) == 0;
-}
-
-#define END_WAIT_MS 10000
-#define END_PAUSE_MS 20
-
-/* umount(8) and fusermount3 return before the daemon has closed the store: give one whose mount is
- * gone time to. False: somebody holds it. */
-static bool store_is_free(const char *store, char mountpoint_out[PATH_MAX])
-{
-	const struct timespec pause = {.tv_nsec = END_PAUSE_MS * 1000000};
-
-	for (unsigned ms = 0; store_is_held(store, mountpoint_out); ms += END_PAUSE_MS) {
-		if (!mountpoint_out[0] || is_mounted(mountpoint_out) || ms >= END_WAIT_MS)
-			return false;
-		nanosleep(&pause, NULL);
-	}
-	return true;
-}
-
-/* One process owns a store, but the daemon that does shows every LSN. */
-static int fail_lsn_of_mounted(const char *store, const char *holder_mountpoint, struct lsn lsn,
-			       const char *mountpoint)
-{
-	return fail("the store %s is mounted at %s already, and one process owns a store; mount LSN "
-		    "%" PRIu64 " from there, as root: mount --bind -o ro '%s/lsn/%" PRIu64
-		    "/rel' '%s'",
-		    store, holder_mountpoint, lsn.value, holder_mountpoint, lsn.value, mountpoint);
+	if (state == HOLDER_ELSEWHERE)
+		return fail("the store %s is still held by process %d: nothing is mounted at %s here, but it "
+			    "is in use there, or mounted in another mount namespace; end it: kill %d",
+			    store, holder.pid, holder.mountpoint, holder.pid);
+	/* One process owns a store, but the daemon that does shows every LSN. */
+	if (state == HOLDER_STAYS && holder.shows_all && !lsn_is_head(lsn))
+		return fail("the store %s is mounted at %s already, and one process owns a store; mount "
+			    "LSN %" PRIu64 " from there, as root: mount --bind -o ro '%s/lsn/%" PRIu64
+			    "/rel' '%s'",
+			    store, holder.mountpoint, lsn.value, holder.mountpoint, lsn.value,
+			    mountpoint);
+	return STATUS_OK;
 }
 
 static int fail_store(const char *path, int err)
@@ -372,7 +343,7 @@ static int user_check(const struct mount_options *options)
 static int mount_store(const struct arguments *arguments)
 {
 	const struct mount_options *mount = &arguments->options;
-	char store[PATH_MAX], mountpoint[PATH_MAX], holder[PATH_MAX];
+	char store[PATH_MAX], mountpoint[PATH_MAX];
 	struct serve_options options = {
 		.store_path = store,
 		.mountpoint = mountpoint,
@@ -395,11 +366,10 @@ static int mount_store(const struct arguments *arguments)
 	status = mountpoint_check(mountpoint, store);
 	if (!status)
 		status = user_check(mount);
+	if (!status)
+		status = store_check_free(store, mountpoint, mount->view.at);
 	if (status)
 		return status;
-	/* That somebody holds it for good is said, with who does, by opening it. */
-	if (!store_is_free(store, holder) && holder[0] && !lsn_is_head(mount->view.at))
-		return fail_lsn_of_mounted(store, holder, mount->view.at, mountpoint);
 	return arguments->foreground ? serve_or_fail(&options) : serve_in_background(&options);
 }
 

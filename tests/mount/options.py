@@ -394,9 +394,23 @@ class TwoAtOnce(OptionCase):
         m = self.mount_new()
         for i in range(harness.by_size(5, 20)):
             write_file(m.head / f"file{i}", harness.pattern(2_000_000, i))
+            lsn = m.latest()
             harness.run("umount", m.point)
-            m.mount()
+            self.mount_with(f"lsn={lsn}", m=m)
+            harness.run("umount", m.point)
+            self.mount_with(m=m)
         self.assertEqual(len(os.listdir(m.head)), i + 1)
+
+    def test_a_server_that_goes_on_though_its_mount_is_gone_is_named(self):
+        m = self.mount_new()
+        with open(m.head / "file", "wb"):
+            harness.run("umount", "-l", m.point)
+            done = varve("mount", m.store, m.point, timeout=10)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("in use there, or mounted in another mount namespace", done.stderr)
+            harness.run("sh", "-c", done.stderr.strip().split("end it: ")[1])
+            harness.wait_for("the server ends", lambda: not m.servers())
+        m.mount()
 
     def test_a_store_that_is_mounted_is_told_at_once(self):
         m = self.mount_new()
