@@ -138,6 +138,22 @@ class Bound(BindCase):
             write_file(x / "file", b"x")
         self.assertEqual(caught.exception.errno, errno.EROFS)
 
+    def test_a_bound_past_is_gone_once_the_window_passed_it_and_nothing_is_open_there(self):
+        m = self.mount_new()
+        write_file(m.head / "file", b"before")
+        x = self.bind(m.at(m.latest()), m.folder / "x")
+        with open(x / "file", "rb") as file:
+            for i in range(20):
+                write_file(m.head / "other", pattern(10_000, i))
+            self.assertEqual(varve("window", m.point, "--bytes", "5K").returncode, 0)
+            self.assertEqual(varve("gc", m.point).returncode, 0)
+            self.assertEqual(file.read(), b"before")
+        for call, code in ((lambda: os.listdir(x), errno.ESTALE),
+                           (lambda: read_file(x / "file"), errno.ENOENT)):
+            with self.assertRaises(OSError) as caught:
+                call()
+            self.assertEqual(caught.exception.errno, code)
+
 
 class OtherNamespace(BindCase):
     def test_the_server_ends_with_the_last_copy(self):
