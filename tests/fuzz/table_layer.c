@@ -294,7 +294,8 @@ static void check_version(struct look *look, const struct version *version, stru
 	int err;
 
 	require(key_equal(version->key, key) && version->lsn.value <= lsn.value);
-	require(version->form >= VERSION_IMAGE && version->form <= VERSION_TOMBSTONE);
+	require(version->form >= VERSION_IMAGE && version->form <= VERSION_LOST);
+	require(version->form != VERSION_LOST || version->size_bytes == 0);
 	require(version_position(version) <= version->lsn.value);
 	err = version_view(version, &payload);
 	/* A cache that held the block just now may not any more, and the file says no again. */
