@@ -330,6 +330,7 @@ static int job_open(struct engine *engine, struct merge_job *job)
 {
 	struct merge_input inputs[MERGE_INPUTS_MAX];
 	struct gather_layers all = { NULL, 0 };
+	uint32_t window_bytes = merge_window_bytes(engine->memory.merge_bytes, job->input_count);
 	struct layer_guard guard;
 	int err = 0;
 
@@ -350,8 +351,8 @@ static int job_open(struct engine *engine, struct merge_job *job)
 	if (!all.layers)
 		return -ENOMEM;
 	job->layers = all.layers;
-	err = merge_open(inputs, job->input_count, job->from, &job->merge);
-	job->buffer_bytes = (uint64_t)job->input_count * MERGE_INPUT_BYTES;
+	err = merge_open(inputs, job->input_count, job->from, window_bytes, &job->merge);
+	job->buffer_bytes = job->input_count * merge_input_bytes(window_bytes);
 	atomic_fetch_add(&engine->compactor.buffer_bytes, job->buffer_bytes);
 	job->bytes_before = 0;
 	if (err)

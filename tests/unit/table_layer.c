@@ -204,7 +204,7 @@ static void a_large_index_leads_to_every_block(void **state)
 		check_pages(test, 19 + i % 30, prng_below(&test->prng, 310), 64, LSN_HEAD);
 }
 
-/* From any key the cursor gives all rows there are from it on. */
+/* From any key the cursor gives all rows there are from it on, through a window of any size. */
 static void a_cursor_gives_all_rows_from_any_key(void **state)
 {
 	struct test_table *test = *state;
@@ -222,7 +222,7 @@ static void a_cursor_gives_all_rows_from_any_key(void **state)
 			from.sub++;
 		while (i < test->row_count && key_compare(test->rows[i].key, from) < 0)
 			i++;
-		assert_ok(table_cursor_open(test->layer, from, &cursor));
+		assert_ok(table_cursor_open(test->layer, from, round % 3 ? CURSOR_WINDOW_BYTES : 1, &cursor));
 		for (; i < test->row_count; i++) {
 			const struct table_row *row = &test->rows[i];
 
@@ -349,7 +349,7 @@ static int walk_damaged(struct test_table *test)
 	size_t i = 0;
 	int err;
 
-	assert_ok(table_cursor_open(test->layer, (struct key){ 0, 0 }, &cursor));
+	assert_ok(table_cursor_open(test->layer, (struct key){ 0, 0 }, CURSOR_WINDOW_BYTES, &cursor));
 	while ((err = table_cursor_next(cursor, &entry)) == 0) {
 		const struct table_row *row = &test->rows[i++];
 
