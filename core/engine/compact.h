@@ -91,7 +91,7 @@ struct compactor {
 	_Atomic uint64_t read_bytes, written_bytes, dropped_bytes, dropped_versions, piece_count;
 	_Atomic uint64_t busy_ns;
 	_Atomic uint32_t merge_count;   /* under way */
-	_Atomic uint64_t buffer_bytes;  /* that their inputs are read into */
+	_Atomic uint64_t buffer_bytes;  /* that their inputs are read into, and what comes out is written from */
 };
 
 int compactor_init(struct compactor *compactor);

@@ -145,7 +145,8 @@ static void one_merge_at_a_time_has_buffers_and_the_others_go_on_without(void **
 	assert_ok(engine_compact(watched.engine));
 	assert_true(atomic_load(&watched.most_merges) >= 2);
 	assert_true(atomic_load(&watched.most_bytes) > 0);
-	assert_true(atomic_load(&watched.most_bytes) <= share);
+	/* What it writes from comes on top: the buffer of a layer, and next to nothing for so few keys. */
+	assert_true(atomic_load(&watched.most_bytes) <= share + MIB + 64 * KIB);
 	engine_usage_get(watched.engine, &usage);
 	assert_int_equal(usage.merge_bytes, 0);
 	check_newest(&watched, number);
