@@ -157,6 +157,39 @@ static void a_key_of_many_versions_spans_blocks(void **state)
 			    lsn_make(TEST_TABLE_START + prng_below(&test->prng, lsn - TEST_TABLE_START + 50)));
 }
 
+static int count_name(void *context, struct key key)
+{
+	(void)key;
+	++*(unsigned *)context;
+	return 0;
+}
+
+/* A directory in which the same names come and go for ever is listed at the price of its names. */
+static void a_list_of_names_does_not_read_all_their_versions(void **state)
+{
+	enum { NAMES = 5, VERSIONS = 20000 };
+	struct test_table *test = *state;
+	struct table_row row = { .form = VERSION_IMAGE, .size_bytes = 20, .lsn = { TEST_TABLE_START } };
+	unsigned count = 0;
+
+	for (uint64_t i = 0; i < NAMES * VERSIONS; i++) {
+		row.key = key_make(20, KEY_NAME, i / VERSIONS * 7);
+		row.lsn.value++;
+		test_table_add(test, &row);
+	}
+	row.key = key_make(21, KEY_NAME, 1);
+	test_table_add(test, &row);
+	test_table_write(test, COMPRESSION_NONE, 64 * MIB);
+	guard_take();
+	assert_ok(table_layer_each_name(test->layer, 20, 0, count_name, &count));
+	guard_drop();
+	assert_int_equal(count, NAMES);
+	/* Of each name the first and the last block, and the index. */
+	assert_true(test->summary.file_bytes > 3 * MIB);
+	assert_true(block_cache_bytes(test->cache) < 2 * (NAMES + 1) * 20 * KIB);
+	test_table_compare_lists(test);
+}
+
 static void payloads_of_every_size_come_back(void **state)
 {
 	struct test_table *test = *state;
@@ -465,6 +498,7 @@ int main(void)
 		table_test(the_kind_is_what_was_added),
 		random_test(a_range_of_pages_is_found_in_one_visit),
 		table_test(a_key_of_many_versions_spans_blocks),
+		table_test(a_list_of_names_does_not_read_all_their_versions),
 		table_test(payloads_of_every_size_come_back),
 		random_test(a_small_cache_gives_the_same_answers),
 		table_test(a_large_index_leads_to_every_block),
