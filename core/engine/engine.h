@@ -147,6 +147,10 @@ int engine_gc(struct engine *engine, bool dry, struct engine_gc *gc_out);
 
 /* ---- reading: under a guard ---- */
 
+/* Before a read that may bring blocks into the cache: wait a moment while those that left it take too much memory
+ * (block_cache_pace). The caller holds no guard and no lock. */
+void engine_read_pace(struct engine *engine);
+
 /* Pin the layers there are. Returns the newest LSN, which they cover. An LSN learnt
  * before the guard was taken is covered too; one learnt later may not be. */
 struct lsn engine_guard_take(struct engine *engine, struct layer_guard *guard);
@@ -200,6 +204,7 @@ struct engine_usage {
 	uint64_t arena_capacity_bytes, arena_used_bytes, arena_dirty_bytes;
 	uint64_t arena_held_bytes[5];           /* by enum arena_purpose */
 	uint64_t index_bytes, cache_bytes, version_count;
+	uint64_t cache_waiting_bytes;           /* evicted from the cache and not yet freed */
 	uint64_t memory_bytes, cache_budget_bytes;      /* the budget, and what the cache has of it */
 	uint64_t view_bytes;                    /* of mapped files that are in this process's page tables, at most */
 	uint64_t merge_bytes;                   /* buffers of merges under way */

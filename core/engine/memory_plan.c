@@ -38,5 +38,6 @@ struct memory_plan memory_plan_make(uint64_t memory_bytes, uint64_t layer_bytes,
 	plan.cache_bytes = cache_bytes ? cache_bytes : plan.memory_bytes / 4;
 	plan.views_bytes = plan.memory_bytes / 16;
 	plan.recent_bytes = plan.memory_bytes / 32;
+	plan.merge_bytes = plan.memory_bytes / 16;
 	return plan;
 }

@@ -14,6 +14,11 @@
 #include "io.h"
 #include "patch.h"
 
+void engine_read_pace(struct engine *engine)
+{
+	block_cache_pace(engine->cache);
+}
+
 struct lsn engine_guard_take(struct engine *engine, struct layer_guard *guard)
 {
 	for (;;) {

@@ -18,6 +18,8 @@
 #define GIVE_WAY_STEPS 8u
 #define CROWD_PART 12u          /* of the budget: with so much beyond it a load waits a little */
 #define CROWD_WAIT_NS 300000
+#define PACE_NS 1000000
+#define PACE_STEPS_MAX 50u
 #define CROWD_STUCK_NS INT64_C(100000000)       /* a guard that is held so long is not waited for */
 #define LAG_WINDOW_NS INT64_C(500000000)        /* whose peak counts for this and the next */
 
@@ -313,19 +315,32 @@ static void cache_give_way(struct block_cache *cache, unsigned index, const stru
 	pthread_mutex_unlock(&shard->lock);
 }
 
-/*
- * When loads begin to come fast, nothing has been freed yet from which the cache could see how
- * much will wait. So for some 30 ms they wait a little each, until it has given way.
- */
-static void wait_if_overcrowded(const struct block_cache *cache)
+/* Is there more than the budget and a little, and can it be waited for? */
+static bool overcrowded(const struct block_cache *cache)
 {
 	uint64_t budget = atomic_load_explicit(&cache->budget_bytes, memory_order_relaxed);
 	uint64_t held = atomic_load_explicit(&cache->held_bytes, memory_order_relaxed);
 	uint64_t waiting = atomic_load_explicit(&cache->waiting_bytes, memory_order_relaxed);
 	int64_t since_ns = atomic_load_explicit(&cache->waiting_since_ns, memory_order_relaxed);
 
-	if (held + waiting > budget + budget / CROWD_PART && coarse_ns() - since_ns < CROWD_STUCK_NS)
+	return held + waiting > budget + budget / CROWD_PART && coarse_ns() - since_ns < CROWD_STUCK_NS;
+}
+
+/*
+ * When loads begin to come fast, nothing has been freed yet from which the cache could see how
+ * much will wait. So for some 30 ms they wait a little each, until it has given way. No longer: the
+ * guard that is held here may be what the freeing waits for.
+ */
+static void wait_if_overcrowded(const struct block_cache *cache)
+{
+	if (overcrowded(cache))
 		nanosleep(&(struct timespec){ .tv_nsec = CROWD_WAIT_NS }, NULL);
+}
+
+void block_cache_pace(const struct block_cache *cache)
+{
+	for (unsigned step = 0; step < PACE_STEPS_MAX && overcrowded(cache); step++)
+		nanosleep(&(struct timespec){ .tv_nsec = PACE_NS }, NULL);
 }
 
 static void table_free(struct guard_garbage *garbage)
@@ -506,6 +521,11 @@ int block_cache_get(struct block_cache *cache, const struct store_identity *stor
 uint64_t block_cache_bytes(const struct block_cache *cache)
 {
 	return atomic_load_explicit(&cache->held_bytes, memory_order_relaxed);
+}
+
+uint64_t block_cache_waiting_bytes(const struct block_cache *cache)
+{
+	return atomic_load_explicit(&cache->waiting_bytes, memory_order_relaxed);
 }
 
 uint64_t block_cache_budget(const struct block_cache *cache)

@@ -579,6 +579,7 @@ void store_usage_get(struct store *store, struct store_usage *usage_out)
 		.arena_patch_bytes = usage.arena_held_bytes[ARENA_PATCH],
 		.index_bytes = usage.index_bytes,
 		.cache_bytes = usage.cache_bytes,
+		.cache_waiting_bytes = usage.cache_waiting_bytes,
 		.memory_bytes = usage.memory_bytes,
 		.cache_budget_bytes = usage.cache_budget_bytes,
 		.recent_bytes = engine_recent_bytes(store->engine),

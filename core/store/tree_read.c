@@ -110,6 +110,7 @@ static int attr_guarded(struct store *store, struct layer_guard *guard, uint64_t
 	guard_pace();
 	if (lsn_is_head(at))
 		return head_attr_guarded(store, guard, ino, attr_out, lsn_out);
+	engine_read_pace(store->engine);
 	*lsn_out = at;
 	engine_guard_take(store->engine, guard);
 	if (store_can_read(store, at))
@@ -381,8 +382,12 @@ int tree_read_pieces(struct store *store, uint64_t ino, struct lsn at, uint64_t 
 					.size_bytes = size_bytes, .scratch = scratch };
 	struct layer_guard guard;
 	struct attr attr;
-	int err = attr_guarded(store, &guard, ino, at, &attr, &request.lsn);
+	int err;
 
+	/* Of the head only what is read costs blocks; attributes are known without. */
+	if (lsn_is_head(at))
+		engine_read_pace(store->engine);
+	err = attr_guarded(store, &guard, ino, at, &attr, &request.lsn);
 	if (err)
 		return err;
 	request.guard = &guard;

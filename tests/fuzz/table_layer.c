@@ -373,7 +373,7 @@ static void walk(struct look *look, struct layer *layer)
 	unsigned count = 0;
 	int err;
 
-	require(table_cursor_open(layer, (struct key){ 0, 0 }, &cursor) == 0);
+	require(table_cursor_open(layer, (struct key){ 0, 0 }, CURSOR_WINDOW_BYTES, &cursor) == 0);
 	while ((err = table_cursor_next(cursor, &entry)) == 0) {
 		require(key_compare(key, entry.key) < 0 ||
 			(key_equal(key, entry.key) && lsn.value < entry.lsn.value));

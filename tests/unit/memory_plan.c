@@ -20,7 +20,7 @@ static void the_shares_fit_into_any_budget(void **state)
 		assert_true(plan.layer_bytes >= LAYER_SIZE_MIN && plan.layer_bytes % 4096 == 0);
 		assert_true(plan.frozen_max >= 1 && plan.frozen_max <= FROZEN_MAX);
 		assert_true(layers_bytes(&plan) + plan.cache_bytes + plan.views_bytes +
-				    plan.recent_bytes < memory);
+				    plan.recent_bytes + plan.merge_bytes < memory);
 	}
 }
 
