@@ -39,12 +39,14 @@ struct version {
 	struct layer *layer;
 	struct key key;
 	struct lsn lsn;
-	uint64_t checksum;              /* of the payload; table layers have none */
+	union {
+		uint64_t checksum;      /* of the payload */
+		const uint8_t *payload; /* table layers: the payload itself, verified, in the block cache */
+	};
 	uint32_t offset;                /* of the payload in the layer's file; table layers: in its block */
 	uint32_t size_bytes;            /* of the payload */
 	uint8_t form;                   /* enum version_form; 0: nothing found */
 	uint8_t weight;
-	uint32_t block;                 /* table layers: number of the data block */
 	uint32_t back;                  /* table layers: LSN minus position */
 };
 
