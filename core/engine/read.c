@@ -323,6 +323,8 @@ static int chain_apply(const struct version_chain *chain, void *value, size_t ro
 
 	if (!apply.scratch)
 		return -ENOMEM;
+	if (chain->count > 1)
+		versions_prefetch(chain->versions, chain->count);
 	/* An open layer's payload is used where it is mapped, so a file cut short is met here. */
 	err = fault_guarded(apply_all, &apply);
 	if (err) {

@@ -126,6 +126,11 @@ int version_load(const struct version *version, void *scratch, const uint8_t **p
 	return err;
 }
 
+void versions_prefetch(const struct version *versions, uint32_t count)
+{
+	sealed_layer_prefetch(versions, count);
+}
+
 bool version_is_at_hand(const struct version *version)
 {
 	return version->size_bytes == 0 || version->layer->kind != LAYER_SEALED ||
