@@ -167,6 +167,10 @@ int engine_find(const struct layer_guard *guard, struct key key, struct lsn lsn,
 int engine_load(const struct layer_guard *guard, const struct version *version, void *value,
 		size_t room_bytes, size_t *size_out);
 
+/* engine_find and engine_load in one pass through the layers. 1: there is none, or a tombstone. */
+int engine_get(const struct layer_guard *guard, struct key key, struct lsn lsn, void *value,
+	       size_t room_bytes, size_t *size_out, struct version *version_out);
+
 /* engine_load, unless it would read much, or from the disk. 2: it would. */
 int engine_load_at_hand(const struct layer_guard *guard, const struct version *version, void *value,
 			size_t room_bytes, size_t *size_out);
@@ -185,6 +189,11 @@ int engine_find_pages(const struct layer_guard *guard, uint64_t ino, uint64_t fi
  */
 int engine_page(const struct layer_guard *guard, const struct version *version,
 		size_t page_bytes, bool stream, uint8_t *scratch, const uint8_t **page_out);
+
+/* The page of block @block at @lsn in one pass through the layers, as engine_page gives it to who reads a few: a
+ * version at or below @floor counts as a hole. */
+int engine_get_page(const struct layer_guard *guard, uint64_t ino, uint64_t block, struct lsn lsn,
+		    struct lsn floor, size_t page_bytes, uint8_t *scratch, const uint8_t **page_out);
 
 /* Each name key of directory @ino, at any LSN, index >= @from, in any order, perhaps
  * more than once. Stops at a result that is not 0 and returns it. */

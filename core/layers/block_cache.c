@@ -1,5 +1,6 @@
 #include "block_cache.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -476,6 +477,31 @@ bool block_cache_has(struct block_cache *cache, struct block_id id)
 	uint64_t hash = block_hash(id);
 
 	return shard_find(&cache->shards[shard_index(hash)], id, hash) != NULL;
+}
+
+void block_cache_prefetch(struct block_cache *cache, const struct block_place *places, unsigned count)
+{
+	_Atomic(struct cached_block *) *buckets[BLOCK_PREFETCH_MAX];
+	struct cached_block *blocks[BLOCK_PREFETCH_MAX];
+
+	assert(count <= BLOCK_PREFETCH_MAX);
+	for (unsigned i = 0; i < count; i++) {
+		uint64_t hash = block_hash(places[i].id);
+		struct block_table *table = atomic_load_explicit(&cache->shards[shard_index(hash)].table,
+								 memory_order_acquire);
+
+		buckets[i] = bucket_of(table, hash);
+		__builtin_prefetch((const void *)buckets[i]);
+	}
+	for (unsigned i = 0; i < count; i++) {
+		blocks[i] = atomic_load_explicit(buckets[i], memory_order_acquire);
+		__builtin_prefetch(blocks[i]);
+	}
+	/* Most buckets have one block: another than the one that is looked for does no harm. */
+	for (unsigned i = 0; i < count; i++)
+		if (blocks[i] && blocks[i]->id.layer_id == places[i].id.layer_id &&
+		    blocks[i]->id.number == places[i].id.number)
+			__builtin_prefetch(blocks[i]->bytes + places[i].at);
 }
 
 int block_cache_load(struct block_cache *cache, struct block_id id, uint32_t size_bytes,

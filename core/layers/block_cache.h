@@ -44,6 +44,17 @@ const uint8_t *block_cache_look(struct block_cache *cache, struct block_id id);
 /* Is it held? Changes nothing. A guard is held. */
 bool block_cache_has(struct block_cache *cache, struct block_id id);
 
+/* A byte of a block. */
+struct block_place {
+	struct block_id id;
+	uint32_t at;
+};
+
+/* Bring what is held of @places nearer to the processor, all at once and not one after the other: a look-up is three
+ * steps in memory. A guard is held. */
+#define BLOCK_PREFETCH_MAX 16u
+void block_cache_prefetch(struct block_cache *cache, const struct block_place *places, unsigned count);
+
 /* Does more wait to be freed than the budget has room for? Then who can do without a block in the cache does. */
 bool block_cache_is_crowded(const struct block_cache *cache);
 

@@ -194,12 +194,12 @@ static void version_make(struct table_layer *layer, const struct block_view *vie
 		.layer = &layer->base,
 		.key = key,
 		.lsn = table_block_lsn(block, number),
+		.payload = block->payloads + table_block_payload_at(block, number),
 		.offset = (uint32_t)(block->payloads - view->bytes) +
 			  table_block_payload_at(block, number),
 		.size_bytes = table_block_payload_bytes(block, number),
 		.form = block->forms[number],
 		.weight = block->weights[number],
-		.block = view->number,
 		.back = table_u32(block->backs, number),
 	};
 }
@@ -509,22 +509,4 @@ int table_layer_each_version(struct layer *layer, uint64_t ino, layer_version_fn
 
 	return each_key(layer, (struct key){ ino, 0 }, (struct key){ ino, UINT64_MAX }, false,
 			each_version_of_key, &each);
-}
-
-int table_layer_payload(const struct version *version, const uint8_t **payload_out)
-{
-	const uint8_t *bytes;
-	int err = data_block(as_table(version->layer), version->block, &bytes);
-
-	*payload_out = err ? NULL : bytes + version->offset;
-	return err;
-}
-
-const uint8_t *table_layer_payload_at_hand(const struct version *version)
-{
-	struct table_layer *layer = as_table(version->layer);
-	struct block_id id = { layer->base.id, BLOCK_DATA | version->block };
-	const uint8_t *bytes = block_cache_look(layer->cache, id);
-
-	return bytes ? bytes + version->offset : NULL;
 }
