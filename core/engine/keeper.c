@@ -219,8 +219,9 @@ static int make_image(struct keeper *keeper, struct table_entry *entry)
 	entry->weight = 0;
 	entry->form = err ? VERSION_LOST : VERSION_IMAGE;
 	entry->payload = keeper->image;
-	/* A page is zeros beyond its image. */
-	while (key_kind(entry->key) == KEY_PAGE && size && !keeper->image[size - 1])
+	/* A page is zeros beyond its image, and so is a node of a page map. */
+	while ((key_kind(entry->key) == KEY_PAGE || key_kind(entry->key) == KEY_MAP) && size &&
+	       !keeper->image[size - 1])
 		size--;
 	entry->size_bytes = err ? 0 : (uint32_t)size;
 	return 0;

@@ -37,7 +37,7 @@ void attr_encode(const struct attr *attr, uint8_t bytes_out[ATTR_BYTES])
 	put_u32(&c, attr->shown.nlink);
 	put_u32(&c, attr->shown.rdev);
 	put_u32(&c, attr->flags);
-	put_u64(&c, attr->shown.parent_ino);
+	put_u64(&c, attr->flags & ATTR_MAPPED ? attr->shown.page_count : attr->shown.parent_ino);
 	put_u64(&c, attr->block_end);
 	assert(!c.bad && c.at == c.end);
 }
@@ -67,6 +67,14 @@ int attr_decode(const uint8_t bytes[ATTR_BYTES], struct attr *attr_out)
 	attr_out->flags = get_u32(&c);
 	shown->parent_ino = get_u64(&c);
 	attr_out->block_end = get_u64(&c);
+	if (S_ISREG(shown->mode) || S_ISLNK(shown->mode))
+		shown->page_count = TREE_PAGES_UNKNOWN;
+	if (attr_out->flags & ATTR_MAPPED) {
+		shown->page_count = shown->parent_ino;
+		shown->parent_ino = 0;
+		if (!S_ISREG(shown->mode))
+			return -EUCLEAN;
+	}
 	if (!mode_is_known(shown->mode) || shown->size_bytes > TREE_SIZE_MAX ||
 	    shown->mtime.nanoseconds >= NANOSECONDS_PER_SECOND ||
 	    shown->ctime.nanoseconds >= NANOSECONDS_PER_SECOND ||

@@ -52,6 +52,9 @@ bool store_can_read(struct store *store, struct lsn at);
 int attr_load(const struct layer_guard *guard, uint64_t ino, struct lsn lsn, struct attr *attr_out,
 	      uint8_t *raw_out, struct version *version_out);
 
+/* Clear the set-user-id bit and, where group-executable, the set-group-id bit. */
+void tree_drop_set_id(struct tree_attr *shown);
+
 struct tree_time tree_now(int64_t *ns_out);     /* CLOCK_REALTIME */
 
 /* Write the first batch, which makes the root directory. */

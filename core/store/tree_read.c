@@ -12,6 +12,7 @@
 #include "floors.h"
 #include "listing.h"
 #include "names.h"
+#include "page_map.h"
 #include "past_attr.h"
 #include "store_internal.h"
 
@@ -256,15 +257,6 @@ int tree_readdir(struct store *store, uint64_t dir, struct lsn at, uint64_t cook
 
 /* ---- data ---- */
 
-/* Versions that a cut made invisible count as holes. */
-static void drop_below_floors(const struct floors *floors, uint64_t first, uint32_t count,
-			      struct version *versions)
-{
-	for (uint32_t i = 0; floors->count && i < count; i++)
-		if (versions[i].form &&
-		    versions[i].lsn.value <= floors_at(floors, first + i).value)
-			versions[i].form = 0;
-}
 
 /* What the pages of holes are read from; one page of the largest size. */
 static const uint8_t zeros[STORE_PAGE_SIZE_MAX];
@@ -275,7 +267,8 @@ struct read_request {
 	const struct layer_guard *guard;
 	uint64_t ino;
 	struct lsn lsn;
-	struct floors floors;
+	struct floors floors;           /* of a file that is not mapped */
+	struct page_map map;            /* of one that is, if it has to be asked */
 	uint64_t offset_bytes;
 	size_t size_bytes;
 	uint8_t *scratch;
@@ -302,6 +295,25 @@ static void add_piece(struct read_request *request, const uint8_t *bytes, size_t
 			(struct iovec){ (void *)(uintptr_t)bytes, size_bytes };
 }
 
+/* Versions that were cut off or punched count as holes. 0 or -errno. */
+static int drop_holes(struct read_request *request, uint64_t first, uint32_t count,
+		      struct version *versions)
+{
+	int there = 1;
+
+	for (uint32_t i = 0; i < count && there >= 0; i++) {
+		if (!versions[i].form)
+			continue;
+		if (request->map.guard)
+			there = page_map_has(&request->map, first + i);
+		else
+			there = versions[i].lsn.value > floors_at(&request->floors, first + i).value;
+		if (there == 0)
+			versions[i].form = 0;
+	}
+	return there < 0 ? there : 0;
+}
+
 /* Find @count pages from @first on and add what the request wants of them. */
 static int read_pages(struct read_request *request, uint64_t first, uint32_t count)
 {
@@ -311,7 +323,8 @@ static int read_pages(struct read_request *request, uint64_t first, uint32_t cou
 	int err = engine_find_pages(request->guard, request->ino, first, count, request->lsn,
 				    versions);
 
-	drop_below_floors(&request->floors, first, count, versions);
+	if (!err && (request->map.guard || request->floors.count))
+		err = drop_holes(request, first, count, versions);
 	for (uint32_t i = 0; i < count && !err; i++) {
 		uint64_t at = (first + i) * page_bytes;
 		size_t from = at < request->offset_bytes ? request->offset_bytes - at : 0;
@@ -337,6 +350,9 @@ static int read_guarded(struct read_request *request, const struct attr *attr)
 
 	if (attr->flags & ATTR_HAS_FLOORS)
 		err = floors_load(request->guard, request->ino, request->lsn, &request->floors);
+	if (attr->flags & ATTR_HAS_HOLES)
+		page_map_begin(&request->map, request->guard, attr, request->lsn,
+			       request->store->page_size_bytes);
 	while (count && !err) {
 		uint32_t here = count < READ_PAGES_MAX ? (uint32_t)count : READ_PAGES_MAX;
 
@@ -345,6 +361,7 @@ static int read_guarded(struct read_request *request, const struct attr *attr)
 		count -= here;
 	}
 	floors_free(&request->floors);
+	page_map_end(&request->map);
 	return err;
 }
 
@@ -395,6 +412,51 @@ int tree_read_pieces(struct store *store, uint64_t ino, struct lsn at, uint64_t 
 			request.size_bytes = (size_t)(attr.shown.size_bytes - offset_bytes);
 		err = read_and_hand_out(&request, &attr, fn, context);
 	}
+	layer_guard_drop(&guard);
+	return err;
+}
+
+/* The guard is held, @offset_bytes lies within the file. */
+static int seek(struct store *store, const struct layer_guard *guard, const struct attr *attr,
+		struct lsn lsn, uint64_t offset_bytes, bool hole, uint64_t *offset_out)
+{
+	uint64_t page = store->page_size_bytes, size = attr->shown.size_bytes, block;
+	struct page_map map;
+	int err;
+
+	if (!(attr->flags & ATTR_MAPPED)) {
+		*offset_out = hole ? size : offset_bytes;
+		return 0;
+	}
+	page_map_begin(&map, guard, attr, lsn, store->page_size_bytes);
+	err = hole ? page_map_next_hole(&map, offset_bytes / page, &block)
+		   : page_map_next_page(&map, offset_bytes / page, &block);
+	page_map_end(&map);
+	if (err)
+		return err == 1 ? -ENXIO : err;
+	*offset_out = block > offset_bytes / page ? block * page : offset_bytes;
+	if (hole && *offset_out > size)
+		*offset_out = size;
+	return 0;
+}
+
+int tree_seek(struct store *store, uint64_t ino, struct lsn at, uint64_t offset_bytes, bool hole,
+	      uint64_t *offset_out)
+{
+	struct layer_guard guard;
+	struct attr attr;
+	struct lsn lsn;
+	int err = attr_guarded(store, &guard, ino, at, &attr, &lsn);
+
+	*offset_out = 0;
+	if (err)
+		return err;
+	if (!S_ISREG(attr.shown.mode))
+		err = S_ISDIR(attr.shown.mode) ? -EISDIR : -EINVAL;
+	else if (offset_bytes >= attr.shown.size_bytes)
+		err = -ENXIO;
+	else
+		err = seek(store, &guard, &attr, lsn, offset_bytes, hole, offset_out);
 	layer_guard_drop(&guard);
 	return err;
 }
