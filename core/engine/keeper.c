@@ -122,9 +122,15 @@ static bool block_is_seen(struct keeper *keeper, const struct table_entry *entry
 {
 	const struct retention_hooks *hooks = &keeper->engine->options.retention;
 	void *view = keeper->points[point].view;
+	struct layer_guard guard;
+	bool seen;
 
-	return key_kind(entry->key) != KEY_PAGE || !view ||
-	       hooks->sees_page(hooks->context, view, key_index(entry->key), entry->lsn);
+	if (key_kind(entry->key) != KEY_PAGE || !view)
+		return true;
+	engine_guard_take(keeper->engine, &guard);
+	seen = hooks->sees_page(hooks->context, &guard, view, key_index(entry->key), entry->lsn);
+	layer_guard_drop(&guard);
+	return seen;
 }
 
 /* A version that says that something is gone: while an older version is kept, so must this be, or

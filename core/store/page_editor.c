@@ -20,8 +20,6 @@
 /* A patch that takes more of a page than a half is none. */
 #define PATCH_DIVISOR 2u
 #define PAGE_BYTES_MAX 65536u
-/* So few pages at once are dropped by tombstones: reads then need not ask the map. */
-#define DROP_TOMBSTONES_MAX 32u
 
 static size_t page_size(const struct page_editor *editor)
 {
@@ -36,8 +34,7 @@ int page_editor_begin(struct page_editor *editor, struct change *change,
 
 	*editor = (struct page_editor){ .change = change, .inode = inode };
 	editor->newest = engine_guard_take(change->store->engine, &editor->guard);
-	page_map_begin(&editor->map, &editor->guard, next, editor->newest,
-		       change->store->page_size_bytes);
+	page_map_begin(&editor->map, &editor->guard, next, editor->newest);
 	if (!(next->flags & ATTR_MAPPED)) {
 		err = unmapped_gather(next, &editor->map);
 		next->flags = ATTR_MAPPED | (next->flags & ATTR_HAS_FLOORS ? ATTR_HAS_HOLES : 0);
@@ -378,12 +375,12 @@ int page_editor_put(struct page_editor *editor, uint64_t offset_bytes, const uin
 /* Add a tombstone for each page of [@from, @to). 0; 1: they are too many, nothing was added; -errno. */
 static int put_tombstones(struct page_editor *editor, uint64_t from, uint64_t to)
 {
-	uint64_t blocks[DROP_TOMBSTONES_MAX], block;
+	uint64_t blocks[EDITOR_TOMBSTONES_MAX], block;
 	uint32_t count = 0;
 	int err;
 
 	while ((err = page_map_next_page(&editor->map, from, &block)) == 0 && block < to) {
-		if (count == DROP_TOMBSTONES_MAX)
+		if (count == editor->change->store->drop_tombstones)
 			return 1;
 		blocks[count++] = block;
 		from = block + 1;

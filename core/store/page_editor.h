@@ -20,6 +20,8 @@
 #include "page_map.h"
 
 #define EDITOR_KEPT_MAX 2u
+/* So few pages at once are dropped by tombstones: reads then need not ask the map. */
+#define EDITOR_TOMBSTONES_MAX 32u
 
 /* A page as the change leaves it, for recent_pages. */
 struct edited_page {

@@ -9,6 +9,7 @@
 #include "change.h"
 #include "engine.h"
 #include "patch.h"
+#include "store_internal.h"
 
 #define CHILDREN (1u << PAGE_MAP_CHILD_BITS)
 #define LEAF_BLOCKS (UINT64_C(1) << PAGE_MAP_LEAF_BITS)
@@ -46,10 +47,10 @@ static unsigned height_of(uint64_t block_end)
 }
 
 void page_map_begin(struct page_map *map, const struct layer_guard *guard, const struct attr *attr,
-		    struct lsn lsn, uint32_t page_bytes)
+		    struct lsn lsn)
 {
 	*map = (struct page_map){
-		.guard = guard, .ino = attr->shown.ino, .lsn = lsn, .page_bytes = page_bytes,
+		.guard = guard, .ino = attr->shown.ino, .lsn = lsn,
 		.height = height_of(attr->block_end), .page_count = attr->shown.page_count,
 	};
 }
@@ -158,18 +159,11 @@ static struct key node_key(const struct page_map *map, const struct page_map_nod
 static int load_value(const struct page_map *map, struct page_map_node *node, uint64_t count)
 {
 	struct version version;
-	uint8_t *value;
 	size_t size;
 	int err = engine_find(map->guard, node_key(map, node), map->lsn, &version);
 
-	if (err)
-		return err < 0 ? err : -EUCLEAN;
-	value = malloc(map->page_bytes);
-	if (!value)
-		return -ENOMEM;
-	err = engine_load(map->guard, &version, value, map->page_bytes, &size);
-	memcpy(node->value, value, node->size_bytes);
-	free(value);
+	if (!err)
+		err = engine_load(map->guard, &version, node->value, node->size_bytes, &size);
 	if (err)
 		return err < 0 ? err : -EUCLEAN;
 	node->weight = version.weight;
@@ -512,7 +506,8 @@ static int write_node(struct page_map *map, struct page_map_node *node, struct c
 	patch_bytes = patch_diff(node->fresh ? zeros : node->before, node->value, node->size_bytes,
 				 0, node->payload, value_bytes);
 	weight = node->fresh || !patch_bytes
-			 ? 0 : version_patch_weight(node->weight, patch_bytes, map->page_bytes);
+			 ? 0 : version_patch_weight(node->weight, patch_bytes,
+						    change->store->page_size_bytes);
 	entry->key = node_key(map, node);
 	if (patch_bytes && weight <= VERSION_WEIGHT_MAX) {
 		entry->form = VERSION_PATCH;

@@ -41,7 +41,6 @@ struct page_map {
 	const struct layer_guard *guard;
 	uint64_t ino;
 	struct lsn lsn;
-	uint32_t page_bytes;
 	unsigned height;                /* level of the root; leaves have 0 */
 	uint64_t page_count;
 	struct page_map_node **nodes;   /* those that were looked at; owned */
@@ -51,7 +50,7 @@ struct page_map {
 
 /* The map of a mapped file as its attributes @attr of @lsn have it. Cannot fail. */
 void page_map_begin(struct page_map *map, const struct layer_guard *guard, const struct attr *attr,
-		    struct lsn lsn, uint32_t page_bytes);
+		    struct lsn lsn);
 void page_map_end(struct page_map *map);        /* one of zeros is ignored */
 
 /* Does @block hold a page? 1; 0; -EUCLEAN: the map contradicts itself; -errno. */

@@ -52,7 +52,7 @@ static int open_inode(void *context, const struct layer_guard *guard, uint64_t i
 		return -ENOMEM;
 	pages->mapped = attr.flags & ATTR_MAPPED;
 	if (pages->mapped)
-		page_map_begin(&pages->map, guard, &attr, at, store->page_size_bytes);
+		page_map_begin(&pages->map, guard, &attr, at);
 	else
 		err = floors_load(guard, ino, at, &pages->floors);
 	if (err) {
@@ -64,20 +64,16 @@ static int open_inode(void *context, const struct layer_guard *guard, uint64_t i
 }
 
 /* What can't be told is seen. */
-static bool sees_page(void *context, void *view, uint64_t block, struct lsn lsn)
+static bool sees_page(void *context, const struct layer_guard *guard, void *view, uint64_t block,
+		      struct lsn lsn)
 {
-	struct store *store = context;
 	struct page_view *pages = view;
-	struct layer_guard guard;
-	int there;
 
+	(void)context;
 	if (!pages->mapped)
 		return lsn.value > floors_at(&pages->floors, block).value;
-	engine_guard_take(store->engine, &guard);
-	pages->map.guard = &guard;
-	there = page_map_has(&pages->map, block);
-	layer_guard_drop(&guard);
-	return there != 0;
+	pages->map.guard = guard;
+	return page_map_has(&pages->map, block) != 0;
 }
 
 static void close_inode(void *context, void *view)

@@ -12,6 +12,7 @@
 #include "listing.h"
 #include "recent_pages.h"
 #include "manifest.h"
+#include "page_editor.h"
 #include "past_attr.h"
 #include "retention.h"
 #include "store_internal.h"
@@ -389,6 +390,7 @@ struct store *store_new(unsigned name_hash_bits)
 		return NULL;
 	store->dir_fd = store->lock_fd = -1;
 	store->name_hash_mask = hash_mask(name_hash_bits);
+	store->drop_tombstones = EDITOR_TOMBSTONES_MAX;
 	orphans_init(&store->orphans);
 	pthread_mutex_init(&store->rename_lock, NULL);
 	return store;
@@ -398,6 +400,8 @@ int store_start(struct store *store, const struct store_options *options, struct
 {
 	int err = inode_table_create(&store->inodes);
 
+	if (options->drop_tombstones && options->drop_tombstones < EDITOR_TOMBSTONES_MAX)
+		store->drop_tombstones = options->drop_tombstones;
 	if (!err)
 		err = listing_cache_create(&store->listings);
 	if (!err)

@@ -24,6 +24,7 @@ struct store {
 	int dir_fd, lock_fd;
 	uint32_t page_size_bytes;
 	uint64_t name_hash_mask;
+	uint32_t drop_tombstones;
 	struct engine *engine;
 	struct inode_table *inodes;
 	struct listing_cache *listings;

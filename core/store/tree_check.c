@@ -263,7 +263,7 @@ static int check_pages(struct tree_walk *walk, const struct layer_guard *guard,
 			found(walk, attr->shown.ino, "the floors of its truncations make no sense");
 	}
 	if (attr->flags & ATTR_MAPPED) {
-		page_map_begin(&pages.map, guard, attr, walk->at, walk->store->page_size_bytes);
+		page_map_begin(&pages.map, guard, attr, walk->at);
 		err = check_map(&pages);
 	}
 	if (!err)

@@ -351,8 +351,7 @@ static int read_guarded(struct read_request *request, const struct attr *attr)
 	if (attr->flags & ATTR_HAS_FLOORS)
 		err = floors_load(request->guard, request->ino, request->lsn, &request->floors);
 	if (attr->flags & ATTR_HAS_HOLES)
-		page_map_begin(&request->map, request->guard, attr, request->lsn,
-			       request->store->page_size_bytes);
+		page_map_begin(&request->map, request->guard, attr, request->lsn);
 	while (count && !err) {
 		uint32_t here = count < READ_PAGES_MAX ? (uint32_t)count : READ_PAGES_MAX;
 
@@ -428,7 +427,7 @@ static int seek(struct store *store, const struct layer_guard *guard, const stru
 		*offset_out = hole ? size : offset_bytes;
 		return 0;
 	}
-	page_map_begin(&map, guard, attr, lsn, store->page_size_bytes);
+	page_map_begin(&map, guard, attr, lsn);
 	err = hole ? page_map_next_hole(&map, offset_bytes / page, &block)
 		   : page_map_next_page(&map, offset_bytes / page, &block);
 	page_map_end(&map);
