@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "page_map_cache.h"
 #include "patch.h"
 #include "recent_pages.h"
 #include "store_internal.h"
@@ -35,7 +36,9 @@ int page_editor_begin(struct page_editor *editor, struct change *change,
 	*editor = (struct page_editor){ .change = change, .inode = inode };
 	editor->newest = engine_guard_take(change->store->engine, &editor->guard);
 	page_map_begin(&editor->map, &editor->guard, next, editor->newest);
-	if (!(next->flags & ATTR_MAPPED)) {
+	if (next->flags & ATTR_MAPPED) {
+		page_map_cache_take(change->store->page_maps, &editor->map, next->shown.changed);
+	} else {
 		err = unmapped_gather(next, &editor->map);
 		next->flags = ATTR_MAPPED | (next->flags & ATTR_HAS_FLOORS ? ATTR_HAS_HOLES : 0);
 	}
@@ -421,4 +424,5 @@ void page_editor_committed(struct page_editor *editor)
 		recent_pages_put(editor->change->store->recent_pages,
 				 editor->inode->next.shown.ino, editor->kept[i].block,
 				 editor->change->lsn, editor->kept[i].bytes);
+	page_map_cache_put(editor->change->store->page_maps, &editor->map, editor->change->lsn);
 }

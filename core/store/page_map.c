@@ -25,7 +25,10 @@ struct page_map_node {
 	bool fresh;                     /* no record is leant on */
 	bool changed;
 	uint8_t weight;                 /* of the record, if not fresh */
+	uint8_t next_weight;            /* of what was written */
+	uint64_t count;                 /* pages below */
 	uint32_t size_bytes;
+	uint32_t from, to;              /* bytes of the value that changed lie within */
 	uint8_t *before;                /* as the record has it, once changed; NULL: zeros */
 	uint8_t *payload;               /* room for a patch, once written */
 	uint8_t value[];
@@ -213,6 +216,7 @@ static int node_get(struct page_map *map, unsigned level, uint64_t index, uint64
 	node->level = level;
 	node->index = index;
 	node->size_bytes = size;
+	node->count = count;
 	node->fresh = count == 0 || count == capacity(level);
 	if (!node->fresh)
 		err = load_value(map, node, count);
@@ -234,20 +238,40 @@ static int root_get(struct page_map *map, struct page_map_node **root_out)
 	return node_get(map, map->height, 0, map->page_count, root_out);
 }
 
-/* The node is about to change. */
-static int node_change(struct page_map *map, struct page_map_node *node)
+/* @size_bytes of the node are about to change at @at. */
+static int node_change(struct page_map *map, struct page_map_node *node, uint32_t at,
+		       uint32_t size_bytes)
 {
-	if (node->changed)
-		return 0;
-	if (!node->fresh) {
-		node->before = malloc(node->size_bytes);
-		if (!node->before)
-			return -ENOMEM;
-		memcpy(node->before, node->value, node->size_bytes);
+	if (!node->changed) {
+		if (!node->fresh) {
+			node->before = malloc(node->size_bytes);
+			if (!node->before)
+				return -ENOMEM;
+			memcpy(node->before, node->value, node->size_bytes);
+		}
+		node->changed = true;
+		node->from = at;
+		node->to = at + size_bytes;
+		map->changed_count++;
 	}
-	node->changed = true;
-	map->changed_count++;
+	if (at < node->from)
+		node->from = at;
+	if (at + size_bytes > node->to)
+		node->to = at + size_bytes;
 	return 0;
+}
+
+/* Of @child, which has @before, there are @count now. */
+static int child_change(struct page_map *map, struct page_map_node *node, unsigned child,
+			uint64_t before, uint64_t count)
+{
+	int err = node_change(map, node, child * (uint32_t)sizeof(count), sizeof(count));
+
+	if (!err) {
+		child_count_set(node, child, count);
+		node->count += count - before;
+	}
+	return err;
 }
 
 static unsigned child_of(unsigned level, uint64_t block)
@@ -358,20 +382,18 @@ static int set_below(struct page_map *map, struct page_map_node *node, uint64_t 
 
 		if (bit_is_set(node, bit))
 			return 1;
-		err = node_change(map, node);
-		if (!err)
+		err = node_change(map, node, (uint32_t)bit / 8, 1);
+		if (!err) {
 			node->value[bit / 8] |= (uint8_t)(1u << bit % 8);
+			node->count++;
+		}
 		return err;
 	}
 	at = child_of(node->level, block);
 	err = child_get(map, node, at, &child);
 	if (!err)
 		err = set_below(map, child, block);
-	if (!err)
-		err = node_change(map, node);
-	if (!err)
-		child_count_set(node, at, child_count(node, at) + 1);
-	return err;
+	return err ? err : child_change(map, node, at, child_count(node, at), child_count(node, at) + 1);
 }
 
 /* Make the tree so high; what there is becomes the first child of each new root. */
@@ -385,9 +407,7 @@ static int grow(struct page_map *map, unsigned height)
 		if (map->page_count) {
 			err = node_get(map, map->height + 1, 0, 0, &root);
 			if (!err)
-				err = node_change(map, root);
-			if (!err)
-				child_count_set(root, 0, map->page_count);
+				err = child_change(map, root, 0, 0, map->page_count);
 		}
 		map->height += !err;
 	}
@@ -415,8 +435,9 @@ static int clear_leaf(struct page_map *map, struct page_map_node *leaf, uint64_t
 	for (uint64_t bit = from; bit < to && !err; bit++) {
 		if (!bit_is_set(leaf, bit))
 			continue;
-		err = node_change(map, leaf);
+		err = node_change(map, leaf, (uint32_t)bit / 8, 1);
 		leaf->value[bit / 8] &= (uint8_t)~(1u << bit % 8);
+		leaf->count--;
 		++*cleared;
 	}
 	return err;
@@ -451,9 +472,7 @@ static int clear_below(struct page_map *map, struct page_map_node *node, uint64_
 				err = clear_below(map, child, first + from, first + to, &gone);
 		}
 		if (!err && gone)
-			err = node_change(map, node);
-		if (!err && gone)
-			child_count_set(node, i, count - gone);
+			err = child_change(map, node, i, count, count - gone);
 		*cleared += gone;
 	}
 	return err;
@@ -503,8 +522,13 @@ static int write_node(struct page_map *map, struct page_map_node *node, struct c
 	node->payload = malloc(node->size_bytes);
 	if (!entry || !node->payload)
 		return -ENOMEM;
-	patch_bytes = patch_diff(node->fresh ? zeros : node->before, node->value, node->size_bytes,
-				 0, node->payload, value_bytes);
+	/* Over zeros all counts, of what was a record only what changed can differ. */
+	if (node->fresh)
+		patch_bytes = patch_diff(zeros, node->value, node->size_bytes, 0, node->payload,
+					 value_bytes);
+	else
+		patch_bytes = patch_diff(node->before + node->from, node->value + node->from,
+					 node->to - node->from, node->from, node->payload, value_bytes);
 	weight = node->fresh || !patch_bytes
 			 ? 0 : version_patch_weight(node->weight, patch_bytes,
 						    change->store->page_size_bytes);
@@ -515,10 +539,12 @@ static int write_node(struct page_map *map, struct page_map_node *node, struct c
 		entry->body = node->payload;
 		entry->body_bytes = (uint32_t)patch_bytes;
 	} else {
+		weight = 0;
 		entry->form = VERSION_IMAGE;
 		entry->body = node->value;
 		entry->body_bytes = (uint32_t)value_bytes;
 	}
+	node->next_weight = (uint8_t)weight;
 	return 0;
 }
 
@@ -529,13 +555,64 @@ int page_map_write(struct page_map *map, struct change *change, uint64_t block_e
 
 	for (uint32_t i = 0; i < map->node_count && !err; i++) {
 		struct page_map_node *node = map->nodes[i];
-		uint64_t count;
 
 		if (!node->changed || node->level > height)
 			continue;
-		count = count_of(node);
-		if (count && count != capacity(node->level))
+		if (node->count && node->count != capacity(node->level))
 			err = write_node(map, node, change);
 	}
+	map->height = height;
 	return err;
+}
+
+/* ---- between changes ---- */
+
+static bool has_record(const struct page_map *map, const struct page_map_node *node)
+{
+	if (node->level > map->height || (node->fresh && !node->changed))
+		return false;
+	return node->count && node->count != capacity(node->level);
+}
+
+void page_map_settle(struct page_map *map)
+{
+	uint32_t kept = 0, extra;
+
+	for (uint32_t i = 0; i < map->node_count; i++) {
+		struct page_map_node *node = map->nodes[i];
+
+		if (!has_record(map, node)) {
+			node_free(node);
+			continue;
+		}
+		if (node->changed) {
+			node->fresh = node->changed = false;
+			node->weight = node->next_weight;
+		}
+		free(node->before);
+		free(node->payload);
+		node->before = node->payload = NULL;
+		map->nodes[kept++] = node;
+	}
+	extra = kept > PAGE_MAP_KEPT_MAX ? kept - PAGE_MAP_KEPT_MAX : 0;
+	map->node_count = 0;
+	map->changed_count = 0;
+	/* The leaves that came first are wanted least. */
+	for (uint32_t i = 0; i < kept; i++) {
+		if (extra && (!map->nodes[i]->level || kept - i <= extra)) {
+			node_free(map->nodes[i]);
+			extra--;
+		} else {
+			map->nodes[map->node_count++] = map->nodes[i];
+		}
+	}
+}
+
+void page_map_move_nodes(struct page_map *from, struct page_map *to)
+{
+	assert(!to->nodes);
+	to->nodes = from->nodes;
+	to->node_count = from->node_count;
+	to->node_room = from->node_room;
+	*from = (struct page_map){ .guard = NULL };
 }

@@ -70,4 +70,13 @@ int page_map_clear(struct page_map *map, uint64_t from, uint64_t to);
  * it is committed. 0; -errno. */
 int page_map_write(struct page_map *map, struct change *change, uint64_t block_end);
 
+/* ---- for page_map_cache.h ---- */
+
+#define PAGE_MAP_KEPT_MAX 4u
+
+/* The change is committed: nodes that have a record now stay, up to PAGE_MAP_KEPT_MAX of them. */
+void page_map_settle(struct page_map *map);
+/* The nodes of @from become those of @to, which has none yet. */
+void page_map_move_nodes(struct page_map *from, struct page_map *to);
+
 #endif

@@ -13,6 +13,7 @@
 #include "recent_pages.h"
 #include "manifest.h"
 #include "page_editor.h"
+#include "page_map_cache.h"
 #include "past_attr.h"
 #include "retention.h"
 #include "store_internal.h"
@@ -334,11 +335,13 @@ void store_stop(struct store *store)
 	inode_table_free(store->inodes);
 	listing_cache_free(store->listings);
 	past_attr_cache_free(store->past_attrs);
+	page_map_cache_free(store->page_maps);
 	recent_pages_free(store->recent_pages);
 	store->engine = NULL;
 	store->inodes = NULL;
 	store->listings = NULL;
 	store->past_attrs = NULL;
+	store->page_maps = NULL;
 	store->recent_pages = NULL;
 }
 
@@ -406,6 +409,8 @@ int store_start(struct store *store, const struct store_options *options, struct
 		err = listing_cache_create(&store->listings);
 	if (!err)
 		err = past_attr_cache_create(&store->past_attrs);
+	if (!err)
+		err = page_map_cache_create(&store->page_maps);
 	if (!err)
 		err = open_engine(store, options, report);
 	if (!err)

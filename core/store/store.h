@@ -17,7 +17,7 @@
  *   inode locks (ascending inode number; store/inode.h)
  *   inode table shard (store/inode.h)
  *   engine: sync_lock or commit_lock or manifest_lock, none inside another (engine/engine_internal.h)
- *   leaves: shards of the block cache, listings, kept attributes of the past
+ *   leaves: shards of the block cache, listings, kept attributes of the past, kept nodes of page maps
  * Readers of the layer map take no lock, only a guard.
  */
 #ifndef VARVE_STORE_STORE_H

@@ -15,6 +15,7 @@
 #include "tree.h"
 
 struct listing_cache;
+struct page_map_cache;
 struct past_attr_cache;
 struct recent_pages;
 
@@ -30,6 +31,7 @@ struct store {
 	struct listing_cache *listings;
 	struct past_attr_cache *past_attrs;
 	struct recent_pages *recent_pages;
+	struct page_map_cache *page_maps;
 	struct orphans orphans;
 
 	_Atomic uint64_t ino_next;      /* the next number to give out */

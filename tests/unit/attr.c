@@ -18,6 +18,7 @@ static const struct attr example = {
 		.nlink = 0x71727374,
 		.rdev = 0x81828384,
 		.parent_ino = 0x9192939495969798,
+		.page_count = TREE_PAGES_UNKNOWN,
 	},
 	.flags = ATTR_HAS_FLOORS,
 	.block_end = 0xa1a2a3a4a5a6a7a8,
@@ -35,6 +36,25 @@ static void every_field_survives(void **state)
 	assert_attr_equal(&found.shown, &example.shown);
 	assert_int_equal(found.flags, example.flags);
 	assert_int_equal(found.block_end, example.block_end);
+}
+
+static void a_mapped_file_counts_its_pages(void **state)
+{
+	struct attr mapped = example, found;
+	uint8_t bytes[ATTR_BYTES];
+
+	(void)state;
+	mapped.flags = ATTR_MAPPED | ATTR_HAS_HOLES;
+	mapped.shown.parent_ino = 0;
+	mapped.shown.page_count = 0xb1b2b3b4b5b6b7b8;
+	attr_encode(&mapped, bytes);
+	assert_ok(attr_decode(bytes, &found));
+	assert_attr_equal(&found.shown, &mapped.shown);
+	assert_int_equal(found.flags, mapped.flags);
+	/* Only files are mapped. */
+	mapped.shown.mode = S_IFDIR | 0755;
+	attr_encode(&mapped, bytes);
+	assert_err(attr_decode(bytes, &found), -EUCLEAN);
 }
 
 /* They follow from where the version lies. */
@@ -147,6 +167,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_field_survives),
+		cmocka_unit_test(a_mapped_file_counts_its_pages),
 		cmocka_unit_test(inode_number_lsn_and_position_are_not_kept),
 		cmocka_unit_test(the_bytes_lie_where_the_format_says),
 		cmocka_unit_test(what_a_write_changes_stands_first),
