@@ -7,11 +7,11 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/statvfs.h>
 
 #include "front.h"
 #include "killpriv.h"
 #include "node.h"
+#include "ops_space.h"
 #include "scratch.h"
 #include "state_files.h"
 #include "store.h"
@@ -52,7 +52,7 @@ static int damage_to_eio(fuse_ino_t id, int err)
 	return -EIO;
 }
 
-static void reply_error(fuse_req_t req, fuse_ino_t id, int err)
+void reply_error(fuse_req_t req, fuse_ino_t id, int err)
 {
 	assert(err <= 0);
 	fuse_reply_err(req, -damage_to_eio(id, err));
@@ -719,30 +719,6 @@ static void op_readdirplus(fuse_req_t req, fuse_ino_t id, size_t size, off_t coo
  * The file system
  */
 
-/* The room there is on the store's disk, in pages of the store. */
-static void op_statfs(fuse_req_t req, fuse_ino_t id)
-{
-	struct store *store = front_of(req)->store;
-	uint64_t page_size = store_page_size(store);
-	struct statvfs disk;
-
-	if (statvfs(store_path(store), &disk) != 0) {
-		reply_error(req, id, -errno);
-		return;
-	}
-	disk.f_blocks = (fsblkcnt_t)((uint64_t)disk.f_blocks * disk.f_frsize / page_size);
-	disk.f_bfree = (fsblkcnt_t)((uint64_t)disk.f_bfree * disk.f_frsize / page_size);
-	disk.f_bavail = (fsblkcnt_t)((uint64_t)disk.f_bavail * disk.f_frsize / page_size);
-	disk.f_bsize = page_size;
-	disk.f_frsize = page_size;
-	disk.f_namemax = TREE_NAME_MAX;
-	/* Inodes are numbered, not allotted: 0 of 0, as Btrfs says. */
-	disk.f_files = 0;
-	disk.f_ffree = 0;
-	disk.f_favail = 0;
-	fuse_reply_statfs(req, &disk);
-}
-
 /* The value of one of varve's attributes in @value_out. -ENODATA: no such. */
 static int xattr_value(struct front *front, fuse_ino_t id, const char *name, char *value_out,
 		       size_t size_bytes)
@@ -791,8 +767,6 @@ static void op_getxattr(fuse_req_t req, fuse_ino_t id, const char *name, size_t 
  * does it itself from then on:
  *   flush             nothing is held back until close
  *   getlk, setlk, flock   the kernel locks, locally and right
- *   lseek             no holes are told of; SEEK_DATA and SEEK_HOLE still work
- *   copy_file_range   the kernel copies by reading and writing
  *   access            default_permissions: the kernel checks
  *   listxattr, setxattr, removexattr   "not supported", without a round trip
  */
@@ -822,6 +796,9 @@ const struct fuse_lowlevel_ops fuse_ops = {
 	.readdirplus = op_readdirplus,
 	.releasedir = op_releasedir,
 	.fsyncdir = op_fsync,
+	.fallocate = op_fallocate,
+	.lseek = op_lseek,
+	.copy_file_range = op_copy_file_range,
 	.statfs = op_statfs,
 	.getxattr = op_getxattr,
 };

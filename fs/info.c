@@ -172,6 +172,8 @@ static const char *key_kind_name(struct key key)
 		return "name";
 	case KEY_PAGE:
 		return "page";
+	case KEY_MAP:
+		return "page map";
 	case KEY_TIME:
 		return "time";
 	}

@@ -183,8 +183,11 @@ static void stat_fill(struct view *view, const struct tree_attr *attr, uint64_t 
 		.st_ctim = timespec_of(attr->ctime),
 		.st_atim = timespec_of(attr->atime),
 	};
-	if (!S_ISDIR(attr->mode))
-		stat_out->st_blocks = (blkcnt_t)((attr->size_bytes + 511) / 512);
+	if (attr->page_count == TREE_PAGES_UNKNOWN)
+		stat_out->st_blocks = (blkcnt_t)(attr->size_bytes / 512 + (attr->size_bytes % 512 != 0));
+	else
+		stat_out->st_blocks =
+			(blkcnt_t)(attr->page_count * (store_page_size(view->store) / 512));
 	owner_show(view, stat_out);
 }
 

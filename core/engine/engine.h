@@ -31,7 +31,8 @@ struct engine;
  */
 struct retention_hooks {
 	void *context;
-	/*
+	/* They may be called before engine_open returned.
+	 *
 	 * Is anything of inode @ino seen at @at? With @for_good: or at any LSN above it, or by an open
 	 * descriptor at the head. 1 and *view_out, closed by close; 0: nothing is; -errno: it can't be
 	 * told, so all is kept.
@@ -39,7 +40,8 @@ struct retention_hooks {
 	int (*open)(void *context, const struct layer_guard *guard, uint64_t ino, struct lsn at,
 		    bool for_good, void **view_out);
 	/* Is the version at @lsn of page @block, the newest one there, seen? */
-	bool (*sees_page)(void *context, void *view, uint64_t block, struct lsn lsn);
+	bool (*sees_page)(void *context, const struct layer_guard *guard, void *view, uint64_t block,
+			  struct lsn lsn);
 	void (*close)(void *context, void *view);
 	size_t attr_bytes;              /* of a value of KEY_ATTR; 0: a page's */
 };

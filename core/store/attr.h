@@ -1,13 +1,13 @@
 /*
- * Attributes: the value of an inode's KEY_ATTR, 96 bytes (FORMAT.md).
+ * Attributes: the value of an inode's KEY_ATTR, 104 bytes (FORMAT.md); 96 as older formats have it.
  *
  *    0 u64 size            56 u32 mode      80 u64 of a directory: parent inode number;
  *                                                of others: LSN since which the extent is this
  *    8 i64,u32 mtime       60 u32 uid       88 u64 block end
- *   20 i64,u32 ctime       64 u32 gid
+ *   20 i64,u32 ctime       64 u32 gid       96 u64 pages of a mapped file, else 0
  *   32 i64,u32 atime       68 u32 nlink
  *   44 i64,u32 btime       72 u32 rdev
- *                          76 u32 flags: 1: a KEY_FLOOR exists
+ *                          76 u32 flags
  *
  * What a write changes stands first, so that its patch is one short range.
  */
@@ -19,9 +19,16 @@
 
 #include "tree.h"
 
-#define ATTR_BYTES 96u
+#define ATTR_BYTES 104u
+#define ATTR_BYTES_OLD 96u      /* without the pages */
 
-#define ATTR_HAS_FLOORS 1u
+#define ATTR_HAS_FLOORS 1u      /* of a file that is not mapped: a KEY_FLOOR exists */
+/* The file's page map says which pages there are. Files that a varve without one
+ * wrote are mapped by the first change of their data. */
+#define ATTR_MAPPED 0x100u
+/* Pages were cut off or punched and no tombstone says so: who reads asks the map. */
+#define ATTR_HAS_HOLES 0x200u
+#define ATTR_FLAGS_KNOWN (ATTR_HAS_FLOORS | ATTR_MAPPED | ATTR_HAS_HOLES)
 
 /* What a read of data needs to know. */
 struct extent {
@@ -29,6 +36,7 @@ struct extent {
 	uint32_t type;                  /* S_IFMT of the mode */
 	uint32_t flags;
 	bool has_name;
+	uint64_t block_end, page_count; /* with ATTR_HAS_HOLES; else 0 */
 };
 
 struct attr {

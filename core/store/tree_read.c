@@ -12,6 +12,7 @@
 #include "floors.h"
 #include "listing.h"
 #include "names.h"
+#include "page_map.h"
 #include "past_attr.h"
 #include "past_extent.h"
 #include "store_internal.h"
@@ -32,7 +33,7 @@ struct tree_time tree_now(int64_t *ns_out)
 int attr_load(const struct layer_guard *guard, uint64_t ino, struct lsn lsn, struct attr *attr_out,
 	      uint8_t *raw_out, struct version *version_out)
 {
-	uint8_t raw[ATTR_BYTES];
+	uint8_t raw[ATTR_BYTES] = { 0 };
 	struct version version;
 	size_t size;
 	int err;
@@ -40,7 +41,7 @@ int attr_load(const struct layer_guard *guard, uint64_t ino, struct lsn lsn, str
 	err = engine_get(guard, key_make(ino, KEY_ATTR, 0), lsn, raw, sizeof(raw), &size, &version);
 	if (err)
 		return err == 1 ? -ENOENT : err;
-	if (size != ATTR_BYTES)
+	if (size < ATTR_BYTES_OLD)
 		return -EUCLEAN;
 	err = attr_decode(raw, attr_out);
 	if (err)
@@ -301,15 +302,6 @@ int tree_readdir(struct store *store, uint64_t dir, struct lsn at, uint64_t cook
 
 /* ---- data ---- */
 
-/* Versions that a cut made invisible count as holes. */
-static void drop_below_floors(const struct floors *floors, uint64_t first, uint32_t count,
-			      struct version *versions)
-{
-	for (uint32_t i = 0; floors->count && i < count; i++)
-		if (versions[i].form &&
-		    versions[i].lsn.value <= floors_at(floors, first + i).value)
-			versions[i].form = 0;
-}
 
 /* What the pages of holes are read from; one page of the largest size. */
 static const uint8_t zeros[STORE_PAGE_SIZE_MAX];
@@ -320,7 +312,8 @@ struct read_request {
 	const struct layer_guard *guard;
 	uint64_t ino;
 	struct lsn lsn;
-	struct floors floors;
+	struct floors floors;           /* of a file that is not mapped */
+	struct page_map map;            /* of one that is, if it has to be asked */
 	uint64_t offset_bytes;
 	size_t size_bytes;
 	uint8_t *scratch;               /* each page has its own place in it */
@@ -366,6 +359,25 @@ static void add_page(struct read_request *request, uint64_t block, const uint8_t
 	add_piece(request, (page ? page : zeros) + from, to - from);
 }
 
+/* Versions that were cut off or punched count as holes. 0 or -errno. */
+static int drop_holes(struct read_request *request, uint64_t first, uint32_t count,
+		      struct version *versions)
+{
+	int there = 1;
+
+	for (uint32_t i = 0; i < count && there >= 0; i++) {
+		if (!versions[i].form)
+			continue;
+		if (request->map.guard)
+			there = page_map_has(&request->map, first + i);
+		else
+			there = versions[i].lsn.value > floors_at(&request->floors, first + i).value;
+		if (there == 0)
+			versions[i].form = 0;
+	}
+	return there < 0 ? there : 0;
+}
+
 /* Find @count pages from @first on, in one visit of each layer. */
 static int read_pages(struct read_request *request, uint64_t first, uint32_t count)
 {
@@ -373,7 +385,8 @@ static int read_pages(struct read_request *request, uint64_t first, uint32_t cou
 	int err = engine_find_pages(request->guard, request->ino, first, count, request->lsn,
 				    versions);
 
-	drop_below_floors(&request->floors, first, count, versions);
+	if (!err && (request->map.guard || request->floors.count))
+		err = drop_holes(request, first, count, versions);
 	for (uint32_t i = 0; i < count && !err; i++) {
 		const uint8_t *page;
 
@@ -392,8 +405,15 @@ static int read_few_pages(struct read_request *request, uint64_t first, uint32_t
 	int err = 0;
 
 	for (uint64_t block = first; block < first + count && !err; block++) {
-		const uint8_t *page;
+		const uint8_t *page = NULL;
 
+		if (request->map.guard) {
+			err = page_map_has(&request->map, block);
+			if (err == 0)
+				add_page(request, block, NULL);
+			if (err <= 0)
+				continue;
+		}
 		err = engine_get_page(request->guard, request->ino, block, request->lsn,
 				      floors_at(&request->floors, block),
 				      request->store->page_size_bytes, page_scratch(request, block),
@@ -413,6 +433,9 @@ static int read_guarded(struct read_request *request, const struct extent *exten
 
 	if (extent->flags & ATTR_HAS_FLOORS)
 		err = floors_load(request->guard, request->ino, request->lsn, &request->floors);
+	if (extent->flags & ATTR_HAS_HOLES)
+		page_map_begin(&request->map, request->guard, request->ino, request->lsn,
+			       extent->block_end, extent->page_count);
 	while (count && !err) {
 		uint32_t here = count < READ_PAGES_MAX ? (uint32_t)count : READ_PAGES_MAX;
 
@@ -422,6 +445,7 @@ static int read_guarded(struct read_request *request, const struct extent *exten
 		count -= here;
 	}
 	floors_free(&request->floors);
+	page_map_end(&request->map);
 	return err;
 }
 
@@ -475,6 +499,51 @@ int tree_read_pieces(struct store *store, uint64_t ino, struct lsn at, uint64_t 
 			request.size_bytes = (size_t)(extent.size_bytes - offset_bytes);
 		err = read_and_hand_out(&request, &extent, fn, context);
 	}
+	layer_guard_drop(&guard);
+	return err;
+}
+
+/* The guard is held, @offset_bytes lies within the file. */
+static int seek(struct store *store, const struct layer_guard *guard, const struct attr *attr,
+		struct lsn lsn, uint64_t offset_bytes, bool hole, uint64_t *offset_out)
+{
+	uint64_t page = store->page_size_bytes, size = attr->shown.size_bytes, block;
+	struct page_map map;
+	int err;
+
+	if (!(attr->flags & ATTR_MAPPED)) {
+		*offset_out = hole ? size : offset_bytes;
+		return 0;
+	}
+	page_map_begin(&map, guard, attr->shown.ino, lsn, attr->block_end, attr->shown.page_count);
+	err = hole ? page_map_next_hole(&map, offset_bytes / page, &block)
+		   : page_map_next_page(&map, offset_bytes / page, &block);
+	page_map_end(&map);
+	if (err)
+		return err == 1 ? -ENXIO : err;
+	*offset_out = block > offset_bytes / page ? block * page : offset_bytes;
+	if (hole && *offset_out > size)
+		*offset_out = size;
+	return 0;
+}
+
+int tree_seek(struct store *store, uint64_t ino, struct lsn at, uint64_t offset_bytes, bool hole,
+	      uint64_t *offset_out)
+{
+	struct layer_guard guard;
+	struct attr attr;
+	struct lsn lsn;
+	int err = attr_guarded(store, &guard, ino, at, &attr, &lsn);
+
+	*offset_out = 0;
+	if (err)
+		return err;
+	if (!S_ISREG(attr.shown.mode))
+		err = S_ISDIR(attr.shown.mode) ? -EISDIR : -EINVAL;
+	else if (offset_bytes >= attr.shown.size_bytes)
+		err = -ENXIO;
+	else
+		err = seek(store, &guard, &attr, lsn, offset_bytes, hole, offset_out);
 	layer_guard_drop(&guard);
 	return err;
 }
