@@ -97,8 +97,8 @@ int layer_each_version(struct layer *layer, uint64_t ino, layer_version_fn *fn, 
  */
 int version_load(const struct version *version, void *scratch, const uint8_t **payload_out);
 
-/* Have the payloads of small versions, which are in memory, nearer by when they are loaded one after the other.
- * All are of one engine. A guard is held. */
+/* Have the payloads of versions nearer by that will be loaded one after the other: what is in memory is fetched side by
+ * side, and so is what is on the disk. All are of one engine. A guard is held. */
 void versions_prefetch(const struct version *versions, uint32_t count);
 
 /* Would version_load find it in memory? */

@@ -36,6 +36,7 @@ static int updates_measure(struct bench *bench)
 	const struct history_workload workload = {
 		.name = "96 byte updates",
 		.source = &updates.source,
+		.is_held = true,
 		.hot_reads = bench_size(bench, 100000, 2000),
 		.cold_reads = bench_size(bench, 5000, 200),
 		.rounds = 3,
