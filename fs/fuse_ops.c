@@ -225,6 +225,30 @@ static bool state_is_writable(fuse_ino_t id)
 	return state_file_is_writable((enum state_file)(id - NODE_STATE));
 }
 
+/* Leave out of @to_set what is shown of every file alike and is asked to be so. 0; -EPERM: it is
+ * asked to be otherwise. */
+static int leave_out_shown(fuse_req_t req, fuse_ino_t id, const struct stat *to, int *to_set)
+{
+	static const struct {
+		int fuse;
+		enum view_field field;
+	} fields[] = {{FUSE_SET_ATTR_UID, VIEW_UID},
+		      {FUSE_SET_ATTR_GID, VIEW_GID},
+		      {FUSE_SET_ATTR_MODE, VIEW_MODE}};
+
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+		int outcome = 0;
+
+		if (*to_set & fields[i].fuse)
+			outcome = view_may_set(front_of(req)->view, id, fields[i].field, to);
+		if (outcome < 0)
+			return outcome;
+		if (outcome)
+			*to_set &= ~fields[i].fuse;
+	}
+	return 0;
+}
+
 static void op_setattr(fuse_req_t req, fuse_ino_t id, struct stat *to, int to_set,
 		       struct fuse_file_info *fi)
 {
@@ -238,6 +262,7 @@ static void op_setattr(fuse_req_t req, fuse_ino_t id, struct stat *to, int to_se
 		.mtime = time_of(to->st_mtim),
 	};
 	struct view_entry entry;
+	unsigned which;
 	int err;
 
 	/* `echo > window` cuts it first. */
@@ -247,7 +272,14 @@ static void op_setattr(fuse_req_t req, fuse_ino_t id, struct stat *to, int to_se
 	}
 	err = view_writable(id);
 	if (!err)
-		err = tree_setattr(front->store, id, setattr_which(req, to_set), &attr, &attr);
+		err = leave_out_shown(req, id, to, &to_set);
+	which = setattr_which(req, to_set);
+	if (!err && !(which & ~(unsigned)TREE_DROP_SET_ID)) {
+		op_getattr(req, id, fi);
+		return;
+	}
+	if (!err)
+		err = tree_setattr(front->store, id, which, &attr, &attr);
 	if (err) {
 		reply_error(req, id, err);
 		return;
@@ -576,7 +608,7 @@ static void op_fsync(fuse_req_t req, fuse_ino_t id, int data_only, struct fuse_f
 {
 	int err = 0;
 
-	if (view_writable(id) == 0)
+	if (view_writable(id) != -EROFS)
 		err = store_sync(front_of(req)->store, NULL);
 	reply_error(req, id, err);
 }

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/queue.h>
+#include <time.h>
 
 /* Lookups under different directories rarely meet in one of 64 shards. */
 #define SHARD_BITS 6
@@ -46,6 +47,8 @@ struct order {
 	uint64_t shared_count;
 	uint64_t gone_count;  /* those removed since the start */
 	uint64_t crowd_count; /* what node_wait waits for */
+	uint64_t limit_count; /* what node_wait_room waits for */
+	pthread_cond_t room;  /* as many nodes as limit_count, or roused; CLOCK_MONOTONIC */
 	bool roused;
 };
 
@@ -95,6 +98,22 @@ static struct node **node_link(struct shard *shard, uint64_t id)
 	return link;
 }
 
+static void order_init(struct order *order)
+{
+	pthread_condattr_t monotonic;
+
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_mutex_init(&order->mutex, NULL);
+	pthread_cond_init(&order->changed, NULL);
+	pthread_cond_init(&order->room, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+	TAILQ_INIT(&order->nodes);
+	TAILQ_INIT(&order->shared);
+	order->crowd_count = UINT64_MAX;
+	order->limit_count = NODE_NO_LIMIT;
+}
+
 int node_table_open(unsigned hash_bits, struct node_table **table_out)
 {
 	struct node_table *table;
@@ -103,11 +122,7 @@ int node_table_open(unsigned hash_bits, struct node_table **table_out)
 	table = calloc(1, sizeof(*table));
 	if (!table)
 		return -ENOMEM;
-	pthread_mutex_init(&table->order.mutex, NULL);
-	pthread_cond_init(&table->order.changed, NULL);
-	TAILQ_INIT(&table->order.nodes);
-	TAILQ_INIT(&table->order.shared);
-	table->order.crowd_count = UINT64_MAX;
+	order_init(&table->order);
 	table->hash_mask = hash_bits ? (UINT64_C(1) << hash_bits) - 1 : ~NODE_PAST_DIRECTORY;
 	for (unsigned i = 0; i < SHARD_COUNT; i++) {
 		struct shard *shard = &table->shards[i];
@@ -149,6 +164,7 @@ void node_table_close(struct node_table *table)
 		if (table->shards[i].bucket_count)
 			shard_destroy(&table->shards[i]);
 	}
+	pthread_cond_destroy(&table->order.room);
 	pthread_cond_destroy(&table->order.changed);
 	pthread_mutex_destroy(&table->order.mutex);
 	free(table);
@@ -224,6 +240,8 @@ static void order_remove(struct order *order, struct node *node)
 	order->shared_count -= node->is_shared;
 	order->count--;
 	order->gone_count++;
+	if (order->count == order->limit_count)
+		pthread_cond_broadcast(&order->room);
 	pthread_mutex_unlock(&order->mutex);
 }
 
@@ -449,6 +467,35 @@ uint64_t node_wait(struct node_table *table, uint64_t crowd_count)
 	return count;
 }
 
+void node_limit(struct node_table *table, uint64_t limit_count)
+{
+	struct order *order = &table->order;
+
+	pthread_mutex_lock(&order->mutex);
+	order->limit_count = limit_count;
+	if (order->count <= limit_count)
+		pthread_cond_broadcast(&order->room);
+	pthread_mutex_unlock(&order->mutex);
+}
+
+void node_wait_room(struct node_table *table, unsigned most_ms)
+{
+	struct order *order = &table->order;
+	struct timespec until;
+	int err = 0;
+
+	pthread_mutex_lock(&order->mutex);
+	if (order->count > order->limit_count) {
+		clock_gettime(CLOCK_MONOTONIC, &until);
+		until.tv_nsec += most_ms % 1000 * 1000000L;
+		until.tv_sec += most_ms / 1000 + until.tv_nsec / 1000000000L;
+		until.tv_nsec %= 1000000000L;
+	}
+	while (!err && order->count > order->limit_count && !order->roused)
+		err = pthread_cond_timedwait(&order->room, &order->mutex, &until);
+	pthread_mutex_unlock(&order->mutex);
+}
+
 uint64_t node_gone_count(struct node_table *table)
 {
 	uint64_t count;
@@ -474,5 +521,6 @@ void node_rouse(struct node_table *table)
 	pthread_mutex_lock(&table->order.mutex);
 	table->order.roused = true;
 	pthread_cond_broadcast(&table->order.changed);
+	pthread_cond_broadcast(&table->order.room);
 	pthread_mutex_unlock(&table->order.mutex);
 }

@@ -120,6 +120,16 @@ size_t node_oldest(struct node_table *table, struct node_known *known_out, size_
  * node_rouse. One thread may wait. */
 uint64_t node_wait(struct node_table *table, uint64_t crowd_count);
 void node_rouse(struct node_table *table);
+
+/*
+ * From now on whoever is about to tell the kernel of more waits while it knows more than
+ * @limit_count nodes; NODE_NO_LIMIT, as at first: nobody does.
+ */
+#define NODE_NO_LIMIT UINT64_MAX
+void node_limit(struct node_table *table, uint64_t limit_count);
+
+/* Wait while there are more nodes than the limit, @most_ms at most, and not after node_rouse. */
+void node_wait_room(struct node_table *table, unsigned most_ms);
 bool node_is_roused(struct node_table *table);
 
 #endif

@@ -29,9 +29,10 @@ struct notify_prune {
  * time, the fewer are divided from theirs. */
 #define BATCH_MAX 8192u
 
-/* The kernel's FORGETs come as requests; when none has come for so long, no more
- * will. */
+/* The kernel's FORGETs come as requests; when no more than a few have come for so long,
+ * what else was asked for is in use. A few come of themselves. */
 #define FORGET_WAIT_MS 50
+#define FORGET_FEW (BATCH_MAX / 64)
 
 /* Before all nodes are gone through again when none of them went: they are in use. */
 #define IN_USE_WAIT_MS 1000
@@ -121,8 +122,9 @@ static void sleep_ms(const struct prune *prune, unsigned ms)
 		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
 }
 
-/* Wait while FORGETs come, so that no more is pruned than has to be; how many came. */
-static uint64_t forgets_wait(const struct prune *prune, uint64_t gone_before)
+/* Wait while the FORGETs of what was asked for come, so that no more is pruned than has to
+ * be; how many came. */
+static uint64_t forgets_wait(const struct prune *prune, uint64_t gone_before, uint64_t asked_count)
 {
 	uint64_t gone = gone_before, seen;
 
@@ -130,7 +132,8 @@ static uint64_t forgets_wait(const struct prune *prune, uint64_t gone_before)
 		seen = gone;
 		sleep_ms(prune, FORGET_WAIT_MS);
 		gone = node_gone_count(prune->nodes);
-	} while (gone != seen && node_count(prune->nodes) > PRUNE_START);
+	} while (gone > seen + FORGET_FEW && gone < gone_before + asked_count &&
+		 node_count(prune->nodes) > PRUNE_START);
 	return gone - gone_before;
 }
 
@@ -141,11 +144,15 @@ static void *prune_run(void *argument)
 
 	while ((count = node_wait(prune->nodes, PRUNE_START)) != 0) {
 		uint64_t gone_before = node_gone_count(prune->nodes);
+		uint64_t asked_count = prune_oldest(prune);
 
-		kept_count += prune_oldest(prune);
-		if (forgets_wait(prune, gone_before))
+		kept_count += asked_count;
+		if (forgets_wait(prune, gone_before, asked_count)) {
+			node_limit(prune->nodes, PRUNE_LIMIT);
 			kept_count = 0;
+		}
 		if (kept_count >= count) {
+			node_limit(prune->nodes, NODE_NO_LIMIT);
 			sleep_ms(prune, IN_USE_WAIT_MS);
 			kept_count = 0;
 		}

@@ -35,6 +35,13 @@
 #define PRUNE_ROOM (PRUNE_LIMIT / 4)
 #define PRUNE_START (PRUNE_LIMIT - PRUNE_ROOM)
 
+/*
+ * Beyond the limit, and while pruning has an effect, each look-up and listing of the past
+ * first waits for room, so long at most: FORGETs come in between and are not answered, so
+ * they outrun look-ups that wait.
+ */
+#define PRUNE_WAIT_MS 10
+
 struct fuse_session;
 struct node_table;
 struct prune;

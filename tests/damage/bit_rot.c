@@ -8,9 +8,9 @@
  *   harmless   every answer is right
  *   wrong      any other answer: there must be none
  *
- * VARVE_TEST_SIZE=long takes every bit; otherwise one bit, drawn from the seed, of
- * each byte of what is in use (fast: of one byte in 16), and of each 16th byte of the zeros reserved beyond the
- * end of a file, which no one reads but recovery.
+ * VARVE_TEST_SIZE=long takes every bit of what is in use; otherwise it is one bit, drawn
+ * from the seed, of each fourth byte (fast: of one byte in 16). Of the zeros reserved beyond
+ * the end of a file, which no one reads but recovery, every 16th byte.
  */
 #include <inttypes.h>
 #include <malloc.h>
@@ -23,6 +23,7 @@
 #define WORKERS 2u
 #define ZEROS_STRIDE 16u
 #define FAST_STRIDE 16u
+#define NORMAL_STRIDE 4u
 
 /* ---- flips ---- */
 
@@ -42,14 +43,15 @@ static bool flip_is_due(const struct rot_file *file, size_t at, unsigned bit, bo
 			uint64_t seed)
 {
 	struct prng prng = { seed + at };
+	size_t stride = NORMAL_STRIDE;
 
-	if (every_bit && (at < file->used_bytes || at % ZEROS_STRIDE == seed % ZEROS_STRIDE))
-		return true;
-	if (test_is_fast() && at % FAST_STRIDE != seed % FAST_STRIDE)
-		return false;
-	if (at >= file->used_bytes && at % ZEROS_STRIDE != seed % ZEROS_STRIDE)
-		return false;
-	return bit == prng_below(&prng, 8);
+	if (at >= file->used_bytes)
+		stride = ZEROS_STRIDE;
+	else if (every_bit)
+		stride = 1;
+	else if (test_is_fast())
+		stride = FAST_STRIDE;
+	return at % stride == seed % stride && (every_bit || bit == prng_below(&prng, 8));
 }
 
 /* Of the zeros beyond the end, all of the first 64 KiB; behind them a sample of pages. */

@@ -130,6 +130,51 @@ static void an_id_lives_until_it_is_forgotten_as_often_as_told(void **state)
 	node_table_close(table);
 }
 
+static void *wait_a_minute(void *table)
+{
+	node_wait_room(table, 60 * 1000);
+	return NULL;
+}
+
+static void beyond_the_limit_one_waits_for_room_or_a_while(void **state)
+{
+	enum { COUNT = 12, LIMIT = 10 };
+	struct timespec began, ended;
+	struct node_table *table;
+	uint64_t ids[COUNT];
+	pthread_t waiters[4];
+
+	(void)state;
+	assert_int_equal(node_table_open(0, &table), 0);
+	for (unsigned i = 0; i < COUNT; i++)
+		assert_int_equal(node_ref_directory(table, 30 + i, lsn_make(7), &ids[i]), 0);
+	node_wait_room(table, 60 * 1000); /* no limit */
+	node_limit(table, LIMIT);
+	clock_gettime(CLOCK_MONOTONIC, &began);
+	node_wait_room(table, 20);
+	clock_gettime(CLOCK_MONOTONIC, &ended);
+	assert_true((ended.tv_sec - began.tv_sec) * 1000000000L + ended.tv_nsec - began.tv_nsec >=
+		    20 * 1000000L);
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(pthread_create(&waiters[i], NULL, wait_a_minute, table), 0);
+	node_forget(table, ids[0], 1);
+	node_forget(table, ids[1], 1);
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(pthread_join(waiters[i], NULL), 0);
+	node_wait_room(table, 60 * 1000);
+	node_limit(table, LIMIT / 2);
+	assert_int_equal(pthread_create(&waiters[0], NULL, wait_a_minute, table), 0);
+	node_limit(table, NODE_NO_LIMIT);
+	assert_int_equal(pthread_join(waiters[0], NULL), 0);
+	node_limit(table, LIMIT / 2);
+	assert_int_equal(pthread_create(&waiters[0], NULL, wait_a_minute, table), 0);
+	node_rouse(table);
+	assert_int_equal(pthread_join(waiters[0], NULL), 0);
+	clock_gettime(CLOCK_MONOTONIC, &ended);
+	assert_true(ended.tv_sec - began.tv_sec < 60);
+	node_table_close(table);
+}
+
 /* Sixteen hashes for a thousand directories: every id is found by probing. */
 static void colliding_directories_stay_apart(void **state)
 {
@@ -302,6 +347,7 @@ int main(void)
 		cmocka_unit_test(a_file_is_read_at_the_newest_lsn_it_was_looked_up_at),
 		cmocka_unit_test(views_below_the_window_are_told_once),
 		cmocka_unit_test(an_id_lives_until_it_is_forgotten_as_often_as_told),
+		cmocka_unit_test(beyond_the_limit_one_waits_for_room_or_a_while),
 		cmocka_unit_test(colliding_directories_stay_apart),
 		cmocka_unit_test(the_oldest_come_first_and_then_count_as_newest),
 		cmocka_unit_test(a_file_of_several_lsns_comes_behind_the_oldest),

@@ -24,7 +24,7 @@
 #define ROOT TREE_ROOT_INO
 #define PAGE 4096u
 
-#define TABLE_BYTES (32 * KIB)      /* of which some 20 are its header and index */
+#define TABLE_BYTES (28 * KIB)      /* of which some 20 are its header and index */
 #define TAGGED 2u                       /* of the notes */
 #define OLDEST 5u                       /* of the notes: what lies below it is dropped, but for what is tagged */
 #define NOTES_MAX 64u
@@ -134,9 +134,9 @@ static void second_layer(struct store *store)
 static void third_layer(struct store *store)
 {
 	uint64_t noise = make_file(store, ROOT, "noise"), pages = find_now(store, ROOT, "pages");
-	uint8_t bytes[3 * PAGE];
+	uint8_t bytes[2 * PAGE];
 
-	for (unsigned i = 0; i < 4; i++) {
+	for (unsigned i = 0; i < 2; i++) {
 		seed_fill(i + 1, bytes, sizeof(bytes));
 		write_bytes(store, noise, i * PAGE, bytes, sizeof(bytes));
 		for (unsigned k = 0; k < 6; k++)
@@ -148,7 +148,7 @@ static void third_layer(struct store *store)
 static void fourth_layer(struct store *store)
 {
 	uint64_t dir = make_dir(store, ROOT, "later"), once = make_file(store, ROOT, "once");
-	uint8_t bytes[9 * PAGE];
+	uint8_t bytes[4 * PAGE];
 	char name[32];
 
 	/* More than a table holds. */

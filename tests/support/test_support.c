@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #if TEST_TSAN
 /* ThreadSanitizer sees liburcu's memory but not its barriers. Only what liburcu
@@ -110,20 +111,9 @@ void seed_fill(uint64_t seed, void *buffer, size_t size_bytes)
 
 /* ---- digests ---- */
 
-uint64_t digest_add(uint64_t hash, const void *bytes, size_t size_bytes)
+uint64_t digest_add(uint64_t digest, const void *bytes, size_t size_bytes)
 {
-	const uint8_t *byte = bytes;
-	uint64_t word;
-
-	/* By words: the tests hash gigabytes. */
-	for (; size_bytes >= sizeof(word); size_bytes -= sizeof(word), byte += sizeof(word)) {
-		memcpy(&word, byte, sizeof(word));
-		hash = (hash ^ word) * UINT64_C(0x9e3779b97f4a7c15);
-		hash ^= hash >> 29;
-	}
-	for (size_t i = 0; i < size_bytes; i++)
-		hash = (hash ^ byte[i]) * UINT64_C(0x100000001b3);
-	return hash;
+	return XXH3_64bits_withSeed(bytes, size_bytes, digest);
 }
 
 /* ---- directories ---- */
