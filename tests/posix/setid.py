@@ -81,7 +81,8 @@ def a_read_and_a_write_of_nothing_keep_them():
 
 
 @claim_all({"owner": (OWNER, lambda: os.chown("file", -1, TEAM)),
-            "owner, to what it is": (OWNER, lambda: os.chown("file", OWNER[0], OWNER[1]))})
+            "owner, to what it is": (OWNER, lambda: os.chown("file", OWNER[0], OWNER[1])),
+            "owner, naming nobody": (OWNER, lambda: os.chown("file", -1, -1))})
 def a_change_of_owner_by_a_user_clears_them(user, call):
     write("file", b"x")
     owned("file", OWNER, OWNER[1], 0o6755)
