@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -34,6 +35,11 @@
 
 /* Sequential reads: 0.5 GB/s at the kernel's 128 KiB, 2.6 GB/s at 1 MiB. */
 #define READ_AHEAD_KIB 1024
+
+/* From this size on malloc maps what it gives and unmaps what is freed: glibc's own default. Where it isn't set,
+ * glibc raises it to the largest piece that was ever freed, up to 32 MiB, and lets each of its arenas (eight a
+ * processor) keep twice that. With a merge's buffers that came to 35 MB of 46 under load, and went on rising. */
+#define MALLOC_MAP_BYTES (128 << 10)
 
 /* After an unmount the loop ends at once, if no other mount is left. */
 #define GONE_WAIT_MS 1000
@@ -110,6 +116,7 @@ static void process_prepare(void)
 	 * can write. Inherited by every thread; needs CAP_SYS_RESOURCE. */
 	prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
 	umask(0);
+	mallopt(M_MMAP_THRESHOLD, MALLOC_MAP_BYTES);
 	/* Hold on to no directory. */
 	if (chdir("/") != 0)
 		log_line("the working directory can't be left: %s", strerror(errno));

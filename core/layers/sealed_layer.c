@@ -190,6 +190,26 @@ int sealed_layer_payload(struct sealed_layer *layer, const struct version *versi
 	return err == 1 ? io_read(layer->fd, scratch, version->size_bytes, version->offset) : err;
 }
 
+void sealed_layer_prefetch(const struct version *versions, uint32_t count)
+{
+	struct block_place places[BLOCK_PREFETCH_MAX];
+	const struct sealed_layer *layer = NULL;
+	unsigned wanted = 0;
+
+	for (uint32_t i = 0; i < count && wanted < BLOCK_PREFETCH_MAX; i++) {
+		if (versions[i].layer->kind != LAYER_SEALED)
+			continue;
+		layer = (const struct sealed_layer *)versions[i].layer;
+		if (is_cached_by_block(layer, &versions[i]))
+			places[wanted++] = (struct block_place){
+				{ layer->base.id, versions[i].offset / LAYER_BLOCK_BYTES },
+				versions[i].offset % LAYER_BLOCK_BYTES,
+			};
+	}
+	if (wanted)
+		block_cache_prefetch(layer->cache, places, wanted);
+}
+
 static bool has_blocks(const struct sealed_layer *layer, const struct version *version)
 {
 	uint32_t last = (version->offset + version->size_bytes - 1) / LAYER_BLOCK_BYTES;

@@ -1,7 +1,8 @@
 /*
  * Attributes: the value of an inode's KEY_ATTR, 96 bytes (FORMAT.md).
  *
- *    0 u64 size            56 u32 mode      80 u64 parent inode number
+ *    0 u64 size            56 u32 mode      80 u64 of a directory: parent inode number;
+ *                                                of others: LSN since which the extent is this
  *    8 i64,u32 mtime       60 u32 uid       88 u64 block end
  *   20 i64,u32 ctime       64 u32 gid
  *   32 i64,u32 atime       68 u32 nlink
@@ -13,6 +14,7 @@
 #ifndef VARVE_STORE_ATTR_H
 #define VARVE_STORE_ATTR_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "tree.h"
@@ -21,8 +23,18 @@
 
 #define ATTR_HAS_FLOORS 1u
 
+/* What a read of data needs to know. */
+struct extent {
+	uint64_t size_bytes;
+	uint32_t type;                  /* S_IFMT of the mode */
+	uint32_t flags;
+	bool has_name;
+};
+
 struct attr {
 	struct tree_attr shown;         /* what the tree's callers see */
+	struct lsn extent_since;        /* but of directories: the LSN since which all versions have this extent;
+					   0: this is the first, or it is not known */
 	uint64_t block_end;             /* above every block that holds a page since the last cut */
 	uint32_t flags;
 };
@@ -30,5 +42,10 @@ struct attr {
 void attr_encode(const struct attr *attr, uint8_t bytes_out[ATTR_BYTES]);
 /* All but ino, changed and position. -EUCLEAN: impossible. */
 int attr_decode(const uint8_t bytes[ATTR_BYTES], struct attr *attr_out);
+
+struct extent attr_extent(const struct attr *attr);
+bool extent_equal(const struct extent *a, const struct extent *b);
+/* Say in @attr, which is to follow @before (NULL: it is the first), since when its extent is what it is. */
+void attr_follow(struct attr *attr, const struct attr *before);
 
 #endif

@@ -13,6 +13,7 @@
 #include "recent_pages.h"
 #include "manifest.h"
 #include "past_attr.h"
+#include "past_extent.h"
 #include "retention.h"
 #include "store_internal.h"
 
@@ -333,11 +334,13 @@ void store_stop(struct store *store)
 	inode_table_free(store->inodes);
 	listing_cache_free(store->listings);
 	past_attr_cache_free(store->past_attrs);
+	extent_cache_free(store->past_extents);
 	recent_pages_free(store->recent_pages);
 	store->engine = NULL;
 	store->inodes = NULL;
 	store->listings = NULL;
 	store->past_attrs = NULL;
+	store->past_extents = NULL;
 	store->recent_pages = NULL;
 }
 
@@ -402,6 +405,8 @@ int store_start(struct store *store, const struct store_options *options, struct
 		err = listing_cache_create(&store->listings);
 	if (!err)
 		err = past_attr_cache_create(&store->past_attrs);
+	if (!err)
+		err = extent_cache_create(&store->past_extents);
 	if (!err)
 		err = open_engine(store, options, report);
 	if (!err)
@@ -579,6 +584,7 @@ void store_usage_get(struct store *store, struct store_usage *usage_out)
 		.arena_patch_bytes = usage.arena_held_bytes[ARENA_PATCH],
 		.index_bytes = usage.index_bytes,
 		.cache_bytes = usage.cache_bytes,
+		.cache_waiting_bytes = usage.cache_waiting_bytes,
 		.memory_bytes = usage.memory_bytes,
 		.cache_budget_bytes = usage.cache_budget_bytes,
 		.recent_bytes = engine_recent_bytes(store->engine),

@@ -17,7 +17,7 @@
  *   inode locks (ascending inode number; store/inode.h)
  *   inode table shard (store/inode.h)
  *   engine: sync_lock or commit_lock or manifest_lock, none inside another (engine/engine_internal.h)
- *   leaves: shards of the block cache, listings, kept attributes of the past
+ *   leaves: shards of the block cache, listings, kept attributes and extents of the past
  * Readers of the layer map take no lock, only a guard.
  */
 #ifndef VARVE_STORE_STORE_H
@@ -220,7 +220,8 @@ struct store_usage {
 	uint64_t arena_attr_bytes, arena_name_bytes, arena_image_bytes, arena_patch_bytes;
 	uint64_t index_bytes;           /* memory of the open layer's index */
 	uint64_t cache_bytes;           /* blocks of sealed layers and of layers by key, held in memory */
-	/* memory: the budget, and what it is for beside the two above */
+	uint64_t cache_waiting_bytes;   /* the same, evicted and not yet freed */
+	/* memory: the budget, and what it is for beside those above */
 	uint64_t memory_bytes, cache_budget_bytes;
 	uint64_t recent_bytes;          /* pages written last: what they may take */
 	uint64_t view_bytes;            /* mapped files in this process's page tables, at most */

@@ -16,6 +16,7 @@
 
 struct listing_cache;
 struct past_attr_cache;
+struct extent_cache;
 struct recent_pages;
 
 struct store {
@@ -28,6 +29,7 @@ struct store {
 	struct inode_table *inodes;
 	struct listing_cache *listings;
 	struct past_attr_cache *past_attrs;
+	struct extent_cache *past_extents;
 	struct recent_pages *recent_pages;
 	struct orphans orphans;
 

@@ -257,6 +257,22 @@ static const char *attr_fault(const struct tree_walk *walk, const struct attr *a
 	return NULL;
 }
 
+/* Reads of the past rely on what attributes say of the LSNs before. What the window took, or can't be read, says
+ * nothing. */
+static void check_since(struct tree_walk *walk, const struct layer_guard *guard, const struct attr *attr)
+{
+	struct extent now = attr_extent(attr), then;
+	struct attr before;
+
+	if (!attr->extent_since.value || !store_can_read(walk->store, attr->extent_since) ||
+	    attr_load(guard, attr->shown.ino, attr->extent_since, &before, NULL, NULL))
+		return;
+	then = attr_extent(&before);
+	if (!extent_equal(&now, &then))
+		found(walk, attr->shown.ino, "its size or kind has not been what it is since LSN %" PRIu64,
+		      attr->extent_since.value);
+}
+
 static int check_inode(struct tree_walk *walk, uint64_t ino)
 {
 	struct inode_state *state = state_of(walk, ino);
@@ -288,6 +304,8 @@ static int check_inode(struct tree_walk *walk, uint64_t ino)
 						    : (uint16_t)attr.shown.nlink;
 			walk->inode_count++;
 		}
+		if (!fault)
+			check_since(walk, &guard, &attr);
 		/* Of one that is gone nobody reads pages, and some may be gone before others. */
 		if (!fault && attr.shown.nlink &&
 		    (S_ISREG(attr.shown.mode) || S_ISLNK(attr.shown.mode)))

@@ -13,9 +13,11 @@
 #include "listing.h"
 #include "names.h"
 #include "past_attr.h"
+#include "past_extent.h"
 #include "store_internal.h"
 
 #define READ_PAGES_MAX 256u             /* pages found at a time */
+#define FEW_PAGES 3u                    /* so many are found one by one sooner */
 #define STREAM_BYTES (64u << 10)        /* of a request that is one of a stream */
 
 struct tree_time tree_now(int64_t *ns_out)
@@ -35,9 +37,7 @@ int attr_load(const struct layer_guard *guard, uint64_t ino, struct lsn lsn, str
 	size_t size;
 	int err;
 
-	err = engine_find(guard, key_make(ino, KEY_ATTR, 0), lsn, &version);
-	if (!err)
-		err = engine_load(guard, &version, raw, sizeof(raw), &size);
+	err = engine_get(guard, key_make(ino, KEY_ATTR, 0), lsn, raw, sizeof(raw), &size, &version);
 	if (err)
 		return err == 1 ? -ENOENT : err;
 	if (size != ATTR_BYTES)
@@ -45,6 +45,8 @@ int attr_load(const struct layer_guard *guard, uint64_t ino, struct lsn lsn, str
 	err = attr_decode(raw, attr_out);
 	if (err)
 		return err;
+	if (attr_out->extent_since.value > version.lsn.value)
+		return -EUCLEAN;
 	attr_out->shown.ino = ino;
 	attr_out->shown.changed = version.lsn;
 	attr_out->shown.position = version_position(&version);
@@ -84,6 +86,25 @@ static int past_attr(struct store *store, const struct layer_guard *guard, uint6
 	return !err && attr_out->shown.nlink == 0 ? -ENOENT : err;
 }
 
+/* The extent at @lsn, of which the attributes tell for all LSNs since it came to be. As above. */
+static int past_extent(struct store *store, const struct layer_guard *guard, uint64_t ino,
+		       struct lsn lsn, struct extent *extent_out)
+{
+	struct attr attr;
+	int err = 0;
+
+	if (!extent_get(store->past_extents, ino, lsn, extent_out)) {
+		err = attr_load(guard, ino, lsn, &attr, NULL, NULL);
+		if (err)
+			return err;
+		*extent_out = attr_extent(&attr);
+		extent_keep(store->past_extents, ino,
+			    attr.extent_since.value ? attr.extent_since : attr.shown.changed, lsn,
+			    extent_out);
+	}
+	return extent_out->has_name ? 0 : -ENOENT;
+}
+
 /* The head's attributes, the newest LSN, and a guard that covers it. What was the newest may
  * be gone when the guard is there, with a small window and fast writers. */
 static int head_attr_guarded(struct store *store, struct layer_guard *guard, uint64_t ino,
@@ -110,10 +131,34 @@ static int attr_guarded(struct store *store, struct layer_guard *guard, uint64_t
 	guard_pace();
 	if (lsn_is_head(at))
 		return head_attr_guarded(store, guard, ino, attr_out, lsn_out);
+	engine_read_pace(store->engine);
 	*lsn_out = at;
 	engine_guard_take(store->engine, guard);
 	if (store_can_read(store, at))
 		err = past_attr(store, guard, ino, at, attr_out);
+	if (err)
+		layer_guard_drop(guard);
+	return err;
+}
+
+/* The same of the extent alone. */
+static int extent_guarded(struct store *store, struct layer_guard *guard, uint64_t ino,
+			  struct lsn at, struct extent *extent_out, struct lsn *lsn_out)
+{
+	struct attr attr;
+	int err = -ENOENT;
+
+	guard_pace();
+	if (lsn_is_head(at)) {
+		err = head_attr_guarded(store, guard, ino, &attr, lsn_out);
+		if (!err)
+			*extent_out = attr_extent(&attr);
+		return err;
+	}
+	*lsn_out = at;
+	engine_guard_take(store->engine, guard);
+	if (store_can_read(store, at))
+		err = past_extent(store, guard, ino, at, extent_out);
 	if (err)
 		layer_guard_drop(guard);
 	return err;
@@ -278,7 +323,7 @@ struct read_request {
 	struct floors floors;
 	uint64_t offset_bytes;
 	size_t size_bytes;
-	uint8_t *scratch;
+	uint8_t *scratch;               /* each page has its own place in it */
 	struct iovec *pieces;           /* room for one a page */
 	size_t piece_count;
 	struct iovec few_pieces[8];     /* where @pieces points if they are enough */
@@ -302,45 +347,77 @@ static void add_piece(struct read_request *request, const uint8_t *bytes, size_t
 			(struct iovec){ (void *)(uintptr_t)bytes, size_bytes };
 }
 
-/* Find @count pages from @first on and add what the request wants of them. */
+/* Where the request has a page put together. */
+static uint8_t *page_scratch(const struct read_request *request, uint64_t block)
+{
+	size_t page_bytes = request->store->page_size_bytes;
+
+	return request->scratch + (block - request->offset_bytes / page_bytes) * page_bytes;
+}
+
+/* What the request wants of block @block; NULL: a hole. */
+static void add_page(struct read_request *request, uint64_t block, const uint8_t *page)
+{
+	size_t page_bytes = request->store->page_size_bytes;
+	uint64_t at = block * page_bytes, end = request->offset_bytes + request->size_bytes;
+	size_t from = at < request->offset_bytes ? request->offset_bytes - at : 0;
+	size_t to = end - at < page_bytes ? (size_t)(end - at) : page_bytes;
+
+	add_piece(request, (page ? page : zeros) + from, to - from);
+}
+
+/* Find @count pages from @first on, in one visit of each layer. */
 static int read_pages(struct read_request *request, uint64_t first, uint32_t count)
 {
 	struct version versions[READ_PAGES_MAX];
-	size_t page_bytes = request->store->page_size_bytes;
-	uint64_t end = request->offset_bytes + request->size_bytes;
 	int err = engine_find_pages(request->guard, request->ino, first, count, request->lsn,
 				    versions);
 
 	drop_below_floors(&request->floors, first, count, versions);
 	for (uint32_t i = 0; i < count && !err; i++) {
-		uint64_t at = (first + i) * page_bytes;
-		size_t from = at < request->offset_bytes ? request->offset_bytes - at : 0;
-		size_t to = end - at < page_bytes ? (size_t)(end - at) : page_bytes;
 		const uint8_t *page;
 
-		err = engine_page(request->guard, &versions[i], page_bytes,
-				  request->size_bytes >= STREAM_BYTES, request->scratch, &page);
-		if (page == request->scratch)
-			request->scratch += page_bytes;
+		err = engine_page(request->guard, &versions[i], request->store->page_size_bytes,
+				  request->size_bytes >= STREAM_BYTES, page_scratch(request, first + i),
+				  &page);
 		if (!err)
-			add_piece(request, (page ? page : zeros) + from, to - from);
+			add_page(request, first + i, page);
+	}
+	return err;
+}
+
+/* Find them one by one, each with its chain. */
+static int read_few_pages(struct read_request *request, uint64_t first, uint32_t count)
+{
+	int err = 0;
+
+	for (uint64_t block = first; block < first + count && !err; block++) {
+		const uint8_t *page;
+
+		err = engine_get_page(request->guard, request->ino, block, request->lsn,
+				      floors_at(&request->floors, block),
+				      request->store->page_size_bytes, page_scratch(request, block),
+				      &page);
+		if (!err)
+			add_page(request, block, page);
 	}
 	return err;
 }
 
 /* The guard is held. */
-static int read_guarded(struct read_request *request, const struct attr *attr)
+static int read_guarded(struct read_request *request, const struct extent *extent)
 {
 	uint64_t first = request->offset_bytes / request->store->page_size_bytes;
 	uint64_t count = page_count(request->store, request->offset_bytes, request->size_bytes);
 	int err = 0;
 
-	if (attr->flags & ATTR_HAS_FLOORS)
+	if (extent->flags & ATTR_HAS_FLOORS)
 		err = floors_load(request->guard, request->ino, request->lsn, &request->floors);
 	while (count && !err) {
 		uint32_t here = count < READ_PAGES_MAX ? (uint32_t)count : READ_PAGES_MAX;
 
-		err = read_pages(request, first, here);
+		err = here <= FEW_PAGES ? read_few_pages(request, first, here)
+					: read_pages(request, first, here);
 		first += here;
 		count -= here;
 	}
@@ -355,7 +432,7 @@ size_t tree_scratch_size(const struct store *store, size_t size_bytes)
 }
 
 /* The guard is held, the request lies within the file. */
-static int read_and_hand_out(struct read_request *request, const struct attr *attr,
+static int read_and_hand_out(struct read_request *request, const struct extent *extent,
 			     tree_pieces_fn *fn, void *context)
 {
 	uint64_t count = page_count(request->store, request->offset_bytes, request->size_bytes);
@@ -366,7 +443,7 @@ static int read_and_hand_out(struct read_request *request, const struct attr *at
 		request->pieces = malloc(count * sizeof(*request->pieces));
 	if (!request->pieces)
 		return -ENOMEM;
-	err = read_guarded(request, attr);
+	err = read_guarded(request, extent);
 	if (!err)
 		err = fn(context, request->pieces, request->piece_count);
 	if (request->pieces != request->few_pieces)
@@ -380,20 +457,23 @@ int tree_read_pieces(struct store *store, uint64_t ino, struct lsn at, uint64_t 
 	struct read_request request = { .store = store, .ino = ino, .offset_bytes = offset_bytes,
 					.size_bytes = size_bytes, .scratch = scratch };
 	struct layer_guard guard;
-	struct attr attr;
-	int err = attr_guarded(store, &guard, ino, at, &attr, &request.lsn);
+	struct extent extent;
+	int err;
 
+	/* Of the head too: attributes are known without, what is read costs blocks. */
+	engine_read_pace(store->engine);
+	err = extent_guarded(store, &guard, ino, at, &extent, &request.lsn);
 	if (err)
 		return err;
 	request.guard = &guard;
-	if (S_ISDIR(attr.shown.mode)) {
+	if (S_ISDIR(extent.type)) {
 		err = -EISDIR;
-	} else if (offset_bytes >= attr.shown.size_bytes || !size_bytes) {
+	} else if (offset_bytes >= extent.size_bytes || !size_bytes) {
 		err = fn(context, NULL, 0);
 	} else {
-		if (size_bytes > attr.shown.size_bytes - offset_bytes)
-			request.size_bytes = (size_t)(attr.shown.size_bytes - offset_bytes);
-		err = read_and_hand_out(&request, &attr, fn, context);
+		if (size_bytes > extent.size_bytes - offset_bytes)
+			request.size_bytes = (size_t)(extent.size_bytes - offset_bytes);
+		err = read_and_hand_out(&request, &extent, fn, context);
 	}
 	layer_guard_drop(&guard);
 	return err;
@@ -411,8 +491,11 @@ static int copy_pieces(void *context)
 	struct copy_out *copy = context;
 
 	for (size_t i = 0; i < copy->piece_count; i++) {
-		memcpy(copy->at + copy->done_bytes, copy->pieces[i].iov_base,
-		       copy->pieces[i].iov_len);
+		uint8_t *to = copy->at + copy->done_bytes;
+
+		/* What was put together where it is to be is there. */
+		if (to != copy->pieces[i].iov_base)
+			memcpy(to, copy->pieces[i].iov_base, copy->pieces[i].iov_len);
 		copy->done_bytes += copy->pieces[i].iov_len;
 	}
 	return 0;
@@ -430,8 +513,10 @@ static int copy_out(void *context, const struct iovec *pieces, size_t count)
 int tree_read(struct store *store, uint64_t ino, struct lsn at, uint64_t offset_bytes,
 	      void *buffer, size_t size_bytes, size_t *count_out)
 {
+	bool whole_pages = size_bytes && offset_bytes % store->page_size_bytes == 0 &&
+			   size_bytes % store->page_size_bytes == 0;
+	void *scratch = whole_pages ? buffer : malloc(tree_scratch_size(store, size_bytes));
 	struct copy_out copy = { .at = buffer };
-	void *scratch = malloc(tree_scratch_size(store, size_bytes));
 	int err;
 
 	*count_out = 0;
@@ -440,7 +525,8 @@ int tree_read(struct store *store, uint64_t ino, struct lsn at, uint64_t offset_
 	err = tree_read_pieces(store, ino, at, offset_bytes, size_bytes, scratch, copy_out, &copy);
 	if (!err)
 		*count_out = copy.done_bytes;
-	free(scratch);
+	if (!whole_pages)
+		free(scratch);
 	return err;
 }
 

@@ -78,8 +78,8 @@ static void its_past_stays_while_it_is_written_to(void **state)
 	golden_free(golden);
 }
 
-/* What v1 has not, and tests that start from v2 rely on. */
-static void v2_has_what_compaction_leaves(void **state)
+/* What v1 has not, and tests that start from a later one rely on. */
+static void it_has_what_compaction_leaves(void **state)
 {
 	struct golden *golden = golden_new(*state);
 	struct report report = { "" };
@@ -116,7 +116,10 @@ int main(void)
 		cmocka_unit_test_prestate(its_past_stays_while_it_is_written_to, "v1"),
 		cmocka_unit_test_prestate(a_golden_store_reads_as_it_was_written, "v2"),
 		cmocka_unit_test_prestate(its_past_stays_while_it_is_written_to, "v2"),
-		cmocka_unit_test_prestate(v2_has_what_compaction_leaves, "v2"),
+		cmocka_unit_test_prestate(it_has_what_compaction_leaves, "v2"),
+		cmocka_unit_test_prestate(a_golden_store_reads_as_it_was_written, "v3"),
+		cmocka_unit_test_prestate(its_past_stays_while_it_is_written_to, "v3"),
+		cmocka_unit_test_prestate(it_has_what_compaction_leaves, "v3"),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
