@@ -262,6 +262,7 @@ static void op_setattr(fuse_req_t req, fuse_ino_t id, struct stat *to, int to_se
 		.mtime = time_of(to->st_mtim),
 	};
 	struct view_entry entry;
+	const int asked = to_set;
 	unsigned which;
 	int err;
 
@@ -274,7 +275,8 @@ static void op_setattr(fuse_req_t req, fuse_ino_t id, struct stat *to, int to_se
 	if (!err)
 		err = leave_out_shown(req, id, to, &to_set);
 	which = setattr_which(req, to_set);
-	if (!err && !(which & ~(unsigned)TREE_DROP_SET_ID)) {
+	/* All that was asked for is only shown. To ask for nothing is a chown that names nobody: a change. */
+	if (!err && to_set != asked && !(which & ~(unsigned)TREE_DROP_SET_ID)) {
 		op_getattr(req, id, fi);
 		return;
 	}

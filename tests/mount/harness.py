@@ -260,6 +260,25 @@ class ServerCase(unittest.TestCase):
         return folder
 
 
+def disk_new(test, kind, mib):
+    """A small file system of its own, "ext4" or "tmpfs", gone when the test is."""
+    if os.geteuid() != 0:
+        test.fail("to mount a small disk this test has to be run by root")
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="varve-test-")).resolve()
+    test.addCleanup(shutil.rmtree, folder, ignore_errors=True)
+    disk = folder / "disk"
+    disk.mkdir()
+    if kind == "tmpfs":
+        run("mount", "-t", "tmpfs", "-o", f"size={mib}m", "tmpfs", disk)
+    else:
+        with open(folder / "image", "wb") as image:
+            image.truncate(mib << 20)
+        run(f"mkfs.{kind}", "-q", "-m", "0", folder / "image")
+        run("mount", "-o", "loop", folder / "image", disk)
+    test.addCleanup(run, "umount", "-l", disk)
+    return disk
+
+
 def pattern(size, salt=0):
     """@size bytes that differ from block to block and from salt to salt."""
     block = b"".join(b"%08x%08x" % (salt & 0xffffffff, i) for i in range(256))
