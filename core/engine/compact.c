@@ -421,7 +421,7 @@ static int advance(struct engine *engine, struct merge_job *job)
 		wish_fail(compactor, err);
 		return 1;
 	}
-	if (err != -ENOSPC && err != -EDQUOT && err != -ENOMEM && !job->dry) {
+	if (!error_may_pass(err) && !job->dry) {
 		bar(engine, job, err);
 		return 0;
 	}

@@ -56,8 +56,8 @@ struct piece_limits {
 
 /*
  * Do the next piece of @job: write it, make it durable, put it in the map, remove what it replaces. The
- * compaction thread. 0; 1: it was the last; -ENOSPC, -ENOMEM: nothing changed, try again later;
- * -EBADMSG, other -errno of reading: it can't go on; *fatal_out: a write failed for good.
+ * compaction thread. 0; 1: it was the last; an error that may pass (error_may_pass), -ECANCELED: nothing
+ * changed, try again later; -EBADMSG, other -errno of reading: it can't go on; *fatal_out: a write failed for good.
  */
 int merge_piece(struct engine *engine, struct merge_job *job, const struct piece_limits *limits,
 		bool *fatal_out);

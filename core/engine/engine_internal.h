@@ -11,6 +11,7 @@
 #ifndef VARVE_ENGINE_INTERNAL_H
 #define VARVE_ENGINE_INTERNAL_H
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -91,6 +92,12 @@ struct engine {
 	int64_t idle_since_ns;          /* CLOCK_MONOTONIC since which it is that */
 	int64_t open_since_ns;          /* CLOCK_MONOTONIC when the open layer got its first batch; 0: empty */
 };
+
+/* Did it fail for want of what there may be more of later? */
+static inline bool error_may_pass(int err)
+{
+	return err == -ENOSPC || err == -EDQUOT || err == -ENOMEM || err == -EMFILE || err == -ENFILE;
+}
 
 /* Take no more commits, and say why, once. Any thread. */
 void engine_fail(struct engine *engine, int err, const char *what);
