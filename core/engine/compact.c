@@ -88,6 +88,15 @@ static struct merge_job *next_job(const struct compactor *compactor)
 	return best;
 }
 
+/* A merge that rests keeps its runs where they are, so not all that is due can be done. */
+static int lasting_error(const struct compactor *compactor)
+{
+	for (const struct merge_job *job = compactor->jobs; job; job = job->next)
+		if (job->barred)
+			return job->barred;
+	return 0;
+}
+
 /* Of the next layer of a run that is being made. */
 static uint32_t next_number(const struct manifest_run *run)
 {
@@ -129,10 +138,12 @@ int compactor_resume(struct engine *engine)
 			}
 			job->inputs[job->input_count++] = manifest->runs[k].run_id;
 			/* What can't be read can't be merged, so it stays as far as it came. */
-			job->barred |= manifest_run_is_lost(&manifest->runs[k]);
+			if (manifest_run_is_lost(&manifest->runs[k]))
+				job->barred = -EBADMSG;
 		}
 		add_job(&engine->compactor, job);
 	}
+	engine->compactor.error = lasting_error(&engine->compactor);
 	return 0;
 }
 
@@ -293,8 +304,20 @@ static uint64_t window_bytes(struct engine *engine)
 	return engine_newest(engine).value - engine_oldest(engine).value + 1;
 }
 
-/* Plan a merge, if one is due. 0; -ENOMEM. *planned_out: whether. */
-static int plan_job(struct engine *engine, enum plan_wish wish, bool dry, bool *planned_out)
+static bool has_level(const struct compactor *compactor, uint32_t level)
+{
+	const struct merge_job *job = compactor->jobs;
+
+	while (job && (job->barred || job->level != level))
+		job = job->next;
+	return job != NULL;
+}
+
+/*
+ * Plan a merge, if one is due. A wish takes all there is, so it comes behind the merges under way (@waits), and before
+ * it only what writers need: one merge of level 0 at a time. 0; -ENOMEM. *job_out: NULL: none.
+ */
+static int plan_job(struct engine *engine, enum plan_wish wish, bool waits, bool dry, struct merge_job **job_out)
 {
 	struct plan_options options = {
 		.fanin_0 = engine->options.fanin_0,
@@ -302,24 +325,24 @@ static int plan_job(struct engine *engine, enum plan_wish wish, bool dry, bool *
 		.layer_bytes = engine->options.layer_size_bytes,
 		.horizon = engine_oldest(engine),
 		.window_bytes = window_bytes(engine),
-		.wish = wish,
+		.wish = waits ? PLAN_AS_NEEDED : wish,
 	};
+	struct plan plan = { .count = 0 };
 	struct plan_view view;
 	struct merge_job *job;
-	struct plan plan;
 	int err = plan_view_take(engine, &view);
 
-	*planned_out = false;
-	if (!err) {
+	*job_out = NULL;
+	if (!err)
 		plan = compaction_plan(view.runs, view.count, &options);
-		if (plan.count) {
-			job = job_from_plan(engine, &view, &plan);
-			err = job ? 0 : -ENOMEM;
-			if (job) {
-				job->dry = dry && plan.wished;
-				add_job(&engine->compactor, job);
-				*planned_out = true;
-			}
+	if (plan.count && waits && (view.runs[plan.first].level || has_level(&engine->compactor, 1)))
+		plan.count = 0;
+	if (plan.count) {
+		job = *job_out = job_from_plan(engine, &view, &plan);
+		err = job ? 0 : -ENOMEM;
+		if (job) {
+			job->dry = dry && plan.wished;
+			add_job(&engine->compactor, job);
 		}
 	}
 	plan_view_free(&view);
@@ -358,15 +381,6 @@ static void bar(struct engine *engine, struct merge_job *job, int err)
 		 (unsigned long long)job->end.value, strerror(-err));
 	job->barred = err;
 	wish_fail(&engine->compactor, err);
-}
-
-/* A merge that rests keeps its runs where they are, so not all that is due can be done. */
-static int lasting_error(const struct compactor *compactor)
-{
-	for (const struct merge_job *job = compactor->jobs; job; job = job->next)
-		if (job->barred)
-			return job->barred;
-	return 0;
 }
 
 /* Do a piece, with smaller layers where the disk is nearly full. */
@@ -435,24 +449,24 @@ static int advance(struct engine *engine, struct merge_job *job)
 static int compactor_step(struct engine *engine, enum plan_wish wish, bool dry)
 {
 	struct compactor *compactor = &engine->compactor;
+	bool waits = wish != PLAN_AS_NEEDED && next_job(compactor);
 	struct merge_job *job;
-	bool planned;
 	int err;
 
 	horizon_move(engine);
 	/* Something of a lower level may have come since. */
-	err = plan_job(engine, wish, dry, &planned);
+	err = plan_job(engine, wish, waits, dry, &job);
 	if (err) {
 		set_error(compactor, err);
 		wish_fail(compactor, err);
 		return 2;
 	}
+	/* There is nothing to be done for it. */
+	if (wish != PLAN_AS_NEEDED && !waits && !(job && job->wished))
+		wish_end(compactor, &(struct engine_gc){ 0 }, lasting_error(compactor));
 	job = next_job(compactor);
-	if (!job) {
-		if (wish != PLAN_AS_NEEDED)
-			wish_end(compactor, &(struct engine_gc){ 0 }, 0);
+	if (!job)
 		return 1;
-	}
 	return advance(engine, job) ? 2 : 0;
 }
 

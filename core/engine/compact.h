@@ -34,7 +34,7 @@ struct merge_job {
 	bool bottom;                    /* the oldest run is among them */
 	bool dry;                       /* only counted */
 	bool wished;
-	int barred;                     /* a layer of it can't be read, -errno: it rests; 0 */
+	int barred;                     /* -errno: it can't go on, so it rests until the store is opened again; 0 */
 	struct key from;                /* where the next piece begins */
 	uint32_t layer_count;           /* that came out so far */
 	/* open between pieces; NULL: from @from */
