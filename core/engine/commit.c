@@ -215,7 +215,7 @@ int engine_commit(struct engine *engine, struct batch_entry *entries, size_t cou
 	*lsn_out = lsn_make(0);
 	if (!size_bytes)
 		return -EFBIG;
-	engine_pace(engine, size_bytes);
+	pace_charge(engine, size_bytes);
 	pthread_mutex_lock(&engine->commit_lock);
 	if (engine->new_life)
 		err = mark_new_life(engine, time_ns);

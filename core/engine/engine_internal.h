@@ -126,8 +126,8 @@ void engine_gc_pin(struct engine_gc *gc, struct lsn lsn, uint64_t bytes);
 bool engine_can_compact(struct engine *engine);
 
 /* pace.c */
-/* Make a writer of @bytes pay for compaction that fell behind. No lock is held. */
-void engine_pace(struct engine *engine, size_t bytes);
+/* What @bytes cost is owed, and paid by engine_pace. */
+void pace_charge(struct engine *engine, size_t bytes);
 void engine_pace_learn(struct engine *engine);
 /* What @bytes cost a writer where there are @run_count runs of level 0 and a byte takes compaction @cost_ns. */
 uint64_t pace_debt(uint32_t run_count, uint64_t bytes, uint64_t cost_ns);
