@@ -77,15 +77,31 @@ static void remove_job(struct compactor *compactor, struct merge_job *job)
 	free(job);
 }
 
-/* The one to go on with: of the lowest level, for what it waits for comes fastest. */
+/*
+ * Levels take turns, a piece each: every level has as much to merge as is written, so one that came always first would
+ * leave the others nothing under a steady load, and their runs would grow without bound. Within a level the oldest.
+ */
 static struct merge_job *next_job(const struct compactor *compactor)
 {
 	struct merge_job *best = NULL;
 
-	for (struct merge_job *job = compactor->jobs; job; job = job->next)
-		if (!job->barred && (!best || job->level < best->level))
+	for (struct merge_job *job = compactor->jobs; job; job = job->next) {
+		uint64_t turn = compactor->turns[job->level], best_turn = best ? compactor->turns[best->level] : 0;
+
+		if (!job->barred && (!best || turn < best_turn || (turn == best_turn && job->level <= best->level)))
 			best = job;
+	}
 	return best;
+}
+
+/* How many levels are being merged. */
+static uint32_t level_count(const struct compactor *compactor)
+{
+	uint64_t levels = 0;
+
+	for (const struct merge_job *job = compactor->jobs; job; job = job->next)
+		levels |= job->barred ? 0 : UINT64_C(1) << job->level;
+	return (uint32_t)__builtin_popcountll(levels);
 }
 
 /* A merge that rests keeps its runs where they are, so not all that is due can be done. */
@@ -418,7 +434,7 @@ static int advance(struct engine *engine, struct merge_job *job)
 
 	atomic_fetch_add(&compactor->busy_ns, (uint64_t)(engine_clock_ns() - start_ns));
 	if (err >= 0) {
-		engine_pace_learn(engine);
+		engine_pace_learn(engine, level_count(compactor));
 		set_error(compactor, lasting_error(compactor));
 		if (err == 1) {
 			if (job->wished)
@@ -467,6 +483,7 @@ static int compactor_step(struct engine *engine, enum plan_wish wish, bool dry)
 	job = next_job(compactor);
 	if (!job)
 		return 1;
+	compactor->turns[job->level] = ++compactor->turn;
 	return advance(engine, job) ? 2 : 0;
 }
 

@@ -2,8 +2,7 @@
  * Compaction: the thread that merges runs, drops what nobody needs, and moves the horizon.
  *
  * A merge goes through the key space a piece at a time (merge_piece.c). Between pieces the thread
- * looks for a merge of a lower level, where runs come faster, so several may be
- * under way; each is written down in the manifest with its first piece and goes on after a restart.
+ * looks for a merge of another level, so several may be under way and take turns; each is written down in the manifest with its first piece and goes on after a restart.
  *
  * Locks: compact_lock guards wishes and figures, and is never held across I/O. The jobs are the
  * thread's own.
@@ -20,6 +19,8 @@
 #include "layer_map.h"
 #include "manifest.h"
 #include "merge.h"
+
+#define MERGE_LEVELS 64u        /* of runs: more than the manifest takes */
 
 struct compactor;
 
@@ -67,7 +68,9 @@ void merge_job_rest(struct compactor *compactor, struct merge_job *job);
 struct compactor {
 	pthread_t thread;
 	bool runs;
-	struct merge_job *jobs;         /* the thread's own */
+	/* the thread's own */
+	struct merge_job *jobs;         /* newest first */
+	uint64_t turn, turns[MERGE_LEVELS];     /* of each level when it had its last; 0: it had none */
 
 	pthread_mutex_t lock;           /* compact_lock; guards what follows */
 	pthread_cond_t wake;            /* the thread's: something came */

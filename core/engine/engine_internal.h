@@ -128,7 +128,8 @@ bool engine_can_compact(struct engine *engine);
 /* pace.c */
 /* What @bytes cost is owed, and paid by engine_pace. */
 void pace_charge(struct engine *engine, size_t bytes);
-void engine_pace_learn(struct engine *engine);
+/* Learn what a byte costs compaction, of which @level_count levels take turns. */
+void engine_pace_learn(struct engine *engine, uint32_t level_count);
 /* What @bytes cost a writer where there are @run_count runs of level 0 and a byte takes compaction @cost_ns. */
 uint64_t pace_debt(uint32_t run_count, uint64_t bytes, uint64_t cost_ns);
 

@@ -20,12 +20,12 @@
 #define PACE_WAIT_NS 10000000           /* between looks, at the last limit */
 #define PACE_COST_NS_MIN 1u             /* of a byte: 1 GB/s, until it is known */
 
-void engine_pace_learn(struct engine *engine)
+void engine_pace_learn(struct engine *engine, uint32_t level_count)
 {
 	struct compactor *compactor = &engine->compactor;
 	uint64_t busy_ns = atomic_load(&compactor->busy_ns);
 	uint64_t bytes = atomic_load(&compactor->read_bytes);
-	uint64_t cost = bytes ? busy_ns / bytes : 0;
+	uint64_t cost = bytes ? busy_ns / bytes * level_count : 0;
 
 	atomic_store(&engine->pace_cost_ns, cost > PACE_COST_NS_MIN ? cost : PACE_COST_NS_MIN);
 }

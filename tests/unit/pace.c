@@ -208,12 +208,42 @@ static void a_writer_that_waits_holds_nothing_that_others_need(void **state)
 	fixture_free(fixture);
 }
 
+/* Layers come as fast as those of level 0 can be merged, for as long as the test lasts. */
+static void no_level_starves_while_writers_keep_level_0_busy(void **state)
+{
+	const struct store_mkfs_options mkfs = { .page_size_bytes = PAGE_BYTES };
+	const struct store_options options = { .fanin_0 = 2, .fanin = 2, .piece_bytes = 16 * KIB };
+	struct fixture *fixture = fixture_new(&mkfs, &options);
+	uint64_t ino = make_file(fixture->store, TREE_ROOT_INO, "f");
+	static uint8_t bytes[64 * KIB];
+	uint32_t most = 0, backlog = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < 3 * PACE_MAX; i++) {
+		struct store_usage usage;
+
+		seed_fill(i, bytes, sizeof(bytes));
+		write_bytes(fixture->store, ino, 0, bytes, sizeof(bytes));
+		fixture_freeze(fixture);
+		store_usage_get(fixture->store, &usage);
+		if (usage.run_count - usage.level_0_count > most)
+			most = usage.run_count - usage.level_0_count;
+		if (usage.level_0_count > backlog)
+			backlog = usage.level_0_count;
+	}
+	print_message("at most %u runs above level 0, %u of it\n", most, backlog);
+	/* All of them, half as many, would be there at level 1 alone. */
+	assert_true(most < PACE_MAX);
+	fixture_free(fixture);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_a_byte_costs_grows_evenly_with_the_backlog),
 		cmocka_unit_test(writers_wait_at_the_limit_until_compaction_goes_on),
 		cmocka_unit_test(a_writer_that_waits_holds_nothing_that_others_need),
+		cmocka_unit_test(no_level_starves_while_writers_keep_level_0_busy),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
