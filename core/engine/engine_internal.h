@@ -3,8 +3,8 @@
  *
  * Three locks. sync_lock guards who flushes and is not held meanwhile; syncs that
  * come then gather into the next flush. manifest_lock is held across the append
- * of a record, by the two background threads only, and nothing is taken inside
- * it. commit_lock guards everything below it in struct engine that is not atomic
+ * of a record, by the threads behind and who sets the window, and nothing is taken
+ * inside it. commit_lock guards everything below it in struct engine that is not atomic
  * or constant. Neither it nor sync_lock is ever held across disk I/O, and
  * no two of the three are held at once.
  */
@@ -70,7 +70,7 @@ struct engine {
 	_Atomic uint64_t pace_cost_ns, pace_debt_ns, pace_slept_ns;
 
 	pthread_mutex_t commit_lock;
-	pthread_cond_t turn;            /* a batch was published, or a spare came or can't come */
+	pthread_cond_t turn;            /* a batch was published, a spare came or can't come, a layer was sealed or can't be */
 	pthread_cond_t work;            /* wakes the background */
 	pthread_cond_t spare_work;      /* wakes the maker of spares */
 	pthread_cond_t sealed;          /* a layer was sealed, or can't be */
@@ -87,7 +87,8 @@ struct engine {
 	bool stopping;
 	uint64_t spare_tries;           /* attempts to make a spare that ended */
 	int spare_error;                /* of the last attempt */
-	int seal_error;                 /* of the last attempt to seal */
+	int seal_error;                 /* of the last attempt to freeze or seal; engine_freeze's */
+	int frozen_error;               /* of the last attempt to seal frozen[0]; 0: none failed */
 	uint64_t idle_newest;           /* the newest LSN when the background last looked */
 	int64_t idle_since_ns;          /* CLOCK_MONOTONIC since which it is that */
 	int64_t open_since_ns;          /* CLOCK_MONOTONIC when the open layer got its first batch; 0: empty */

@@ -162,7 +162,7 @@ static int seal_oldest(struct engine *engine)
 					 sealed_layer_footer(sealed)->end);
 	if (err)
 		sealed_layer_close(sealed);
-	engine->seal_error = err;
+	engine->seal_error = engine->frozen_error = err;
 	if (!err) {
 		engine->frozen_count--;
 		memmove(engine->frozen, engine->frozen + 1,
@@ -170,8 +170,8 @@ static int seal_oldest(struct engine *engine)
 		guard_free_later(&layer->base.garbage, free_open_layer);
 		atomic_fetch_add(&engine->freeze_count, 1);
 		engine_count_level_0(engine);
-		pthread_cond_broadcast(&engine->turn);
 	}
+	pthread_cond_broadcast(&engine->turn);
 	pthread_cond_broadcast(&engine->sealed);
 	return err;
 }
@@ -215,11 +215,8 @@ static void wait_for_work(struct engine *engine)
  * commit_lock is held. False: it can't be done now. */
 static bool freeze_due_layer(struct engine *engine)
 {
-	const struct open_layer *before = engine->open;
 	int err = engine_flip(engine);
 
-	if (engine->open != before)
-		engine->freeze_wanted = false;
 	if (err && engine->freeze_wanted) {
 		engine->freeze_wanted = false;
 		engine->seal_error = err;
@@ -270,6 +267,14 @@ void *background_main(void *context)
 	return NULL;
 }
 
+/* Is any of what was there below @wanted not sealed yet? The frozen layers lie before the open one. commit_lock is held. */
+static bool is_unsealed_below(const struct engine *engine, uint64_t wanted)
+{
+	const struct open_layer *first = engine->frozen_count ? engine->frozen[0] : engine->open;
+
+	return first && first->base.start.value < wanted;
+}
+
 int engine_freeze(struct engine *engine)
 {
 	uint64_t wanted;
@@ -284,9 +289,8 @@ int engine_freeze(struct engine *engine)
 	engine->freeze_wanted = engine->open && engine->open->base.start.value < wanted;
 	engine->seal_error = 0;
 	pthread_cond_signal(&engine->work);
-	/* Until the open layer begins at or behind what there was, and none is frozen. */
-	while (!err && (engine->frozen_count ||
-			(engine->open && engine->open->base.start.value < wanted))) {
+	/* Not for what writers fill meanwhile. */
+	while (!err && is_unsealed_below(engine, wanted)) {
 		pthread_cond_wait(&engine->sealed, &engine->commit_lock);
 		err = atomic_load(&engine->failed) ? -EROFS : engine->seal_error;
 	}

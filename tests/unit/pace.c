@@ -237,6 +237,52 @@ static void no_level_starves_while_writers_keep_level_0_busy(void **state)
 	fixture_free(fixture);
 }
 
+struct stream_of_writes {
+	struct backlog backlog;
+	atomic_bool stop;
+};
+
+static void *write_on(void *context)
+{
+	struct stream_of_writes *stream = context;
+	static uint8_t bytes[64 * KIB];
+
+	for (uint64_t at = 0; !atomic_load(&stream->stop); at = (at + 1) % 64) {
+		for (size_t i = 0; i < sizeof(bytes); i += 8)
+			++bytes[i];
+		require(tree_write(stream->backlog.store, stream->backlog.ino, at * sizeof(bytes), bytes, sizeof(bytes),
+				   false) == 0);
+	}
+	return NULL;
+}
+
+/* A freeze waits for what there was, not for what writers fill meanwhile. */
+static void a_freeze_ends_while_layers_fill(void **state)
+{
+	const struct store_options options = { .no_compaction = true };
+	struct fixture *fixture = fixture_new(NULL, &options);
+	struct store_usage before, after;
+	struct stream_of_writes stream;
+	pthread_t writer;
+
+	(void)state;
+	stream.backlog.store = fixture->store;
+	stream.backlog.ino = make_file(fixture->store, TREE_ROOT_INO, "f");
+	atomic_init(&stream.stop, false);
+	assert_ok(-pthread_create(&writer, NULL, write_on, &stream));
+	usleep(300000);
+	store_usage_get(fixture->store, &before);
+	assert_ok(store_freeze(fixture->store));
+	store_usage_get(fixture->store, &after);
+	atomic_store(&stream.stop, true);
+	assert_ok(-pthread_join(writer, NULL));
+	print_message("%llu layers were sealed meanwhile, %u may wait\n",
+		      (unsigned long long)(after.freeze_count - before.freeze_count), before.frozen_max);
+	/* Those that waited and the one that was open, and what was under way. */
+	assert_true(after.freeze_count - before.freeze_count <= before.frozen_max + 4);
+	fixture_free(fixture);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -244,6 +290,7 @@ int main(void)
 		cmocka_unit_test(writers_wait_at_the_limit_until_compaction_goes_on),
 		cmocka_unit_test(a_writer_that_waits_holds_nothing_that_others_need),
 		cmocka_unit_test(no_level_starves_while_writers_keep_level_0_busy),
+		cmocka_unit_test(a_freeze_ends_while_layers_fill),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
