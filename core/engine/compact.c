@@ -12,7 +12,7 @@
 #define PIECE_INPUT_FACTOR 4u           /* a piece reads at most so many times what it should write */
 #define LAYER_BYTES_MIN (1u << 20)      /* of a table layer, where the disk is nearly full */
 
-int compactor_init(struct compactor *compactor)
+void compactor_init(struct compactor *compactor)
 {
 	pthread_condattr_t monotonic;
 
@@ -23,7 +23,6 @@ int compactor_init(struct compactor *compactor)
 	pthread_cond_init(&compactor->done, NULL);
 	pthread_condattr_destroy(&monotonic);
 	compactor->held_end = &compactor->held;
-	return 0;
 }
 
 void compactor_destroy(struct compactor *compactor)

@@ -67,7 +67,7 @@ void merge_job_rest(struct compactor *compactor, struct merge_job *job);
 
 struct compactor {
 	pthread_t thread;
-	bool runs;
+	bool runs;                      /* changed before there are other threads, and when none is left */
 	/* the thread's own */
 	struct merge_job *jobs;         /* newest first */
 	uint64_t turn, turns[MERGE_LEVELS];     /* of each level when it had its last; 0: it had none */
@@ -97,7 +97,7 @@ struct compactor {
 	_Atomic uint64_t buffer_bytes;  /* that their inputs are read into */
 };
 
-int compactor_init(struct compactor *compactor);
+void compactor_init(struct compactor *compactor);
 void compactor_destroy(struct compactor *compactor);
 /* Take up the merges that the manifest says are under way. Before the thread runs. -ENOMEM; -EUCLEAN. */
 int compactor_resume(struct engine *engine);
@@ -111,7 +111,7 @@ void compactor_remove_layer(struct engine *engine, struct layer *layer);
 /* There may be something to do. */
 void compactor_poke(struct engine *engine);
 
-/* retention.c */
+/* horizon.c */
 /* The newest time at or below @lsn that a run of table layers has a sample of. 0; 1: none; -errno. */
 int run_time_at(const struct layer_guard *guard, const struct layer_run *run, struct lsn lsn,
 		struct version *version_out, int64_t *time_out);

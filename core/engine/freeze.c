@@ -42,6 +42,7 @@ static int spare_make(struct engine *engine, struct open_layer **spare_out)
 	uint64_t layer_id = engine_new_id(engine);
 	struct open_layer *spare = NULL;
 	char name[LAYER_NAME_BYTES];
+	bool broken = false;
 	int err;
 
 	*spare_out = NULL;
@@ -52,13 +53,14 @@ static int spare_make(struct engine *engine, struct open_layer **spare_out)
 	if (!err) {
 		pthread_mutex_lock(&engine->manifest_lock);
 		err = manifest_layer_opened(&engine->manifest, layer_id);
+		broken = engine->manifest.broken;
 		pthread_mutex_unlock(&engine->manifest_lock);
 	}
 	if (err) {
 		open_layer_close(spare);
 		layer_name(layer_id, name);
 		/* After a failed write the manifest may name it: then it stays. */
-		if (!engine->manifest.broken)
+		if (!broken)
 			io_unlink(engine->layers_fd, name);
 		else
 			engine_fail(engine, err, "the manifest could not be written");

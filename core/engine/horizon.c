@@ -103,6 +103,7 @@ void engine_window_get(struct engine *engine, struct engine_window *window_out)
 
 int engine_window_set(struct engine *engine, const struct engine_window *window)
 {
+	bool broken;
 	int err;
 
 	if (engine->options.read_only || atomic_load(&engine->failed))
@@ -113,8 +114,9 @@ int engine_window_set(struct engine *engine, const struct engine_window *window)
 		atomic_store(&engine->window_ns, window->time_ns);
 		atomic_store(&engine->window_bytes, window->bytes);
 	}
+	broken = engine->manifest.broken;
 	pthread_mutex_unlock(&engine->manifest_lock);
-	if (err && engine->manifest.broken)
+	if (err && broken)
 		engine_fail(engine, err, "the manifest could not be written");
 	if (!err) {
 		horizon_move(engine);
