@@ -98,7 +98,7 @@ bool text_parse_duration(const char *text, uint64_t *ns_out)
 		if (*rest != time_units[i].letter || rest[1])
 			continue;
 		factor = time_units[i].seconds * NS_PER_S;
-		return !__builtin_mul_overflow(value, factor, ns_out);
+		return !__builtin_mul_overflow(value, factor, ns_out) && *ns_out <= INT64_MAX;
 	}
 	return false;
 }

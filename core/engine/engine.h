@@ -91,6 +91,12 @@ uint64_t engine_ino_next(const struct engine *engine);
 int engine_commit(struct engine *engine, struct batch_entry *entries, size_t count,
 		  int64_t time_ns, struct lsn *lsn_out);
 
+/*
+ * To be called before each change, with no lock and no guard held: where compaction has fallen behind, writers sleep as
+ * long as what they committed so far costs, and at the last limit until it has caught up.
+ */
+void engine_pace(struct engine *engine);
+
 /* Make everything up to now durable. 0 and *lsn_out; -errno. */
 int engine_sync(struct engine *engine, struct lsn *lsn_out);
 

@@ -863,6 +863,7 @@ int open_layer_seal(struct open_layer *layer, struct layer_footer *footer_out)
 
 #define COPY_BYTES (1u << 20)
 
+/* A sector that can't be read costs the versions in it, if no heads are there. */
 static int copy_log(int dir_fd, uint64_t layer_id, int to_fd, uint64_t log_end)
 {
 	char name[LAYER_NAME_BYTES];
@@ -875,9 +876,8 @@ static int copy_log(int dir_fd, uint64_t layer_id, int to_fd, uint64_t log_end)
 	for (uint64_t at = LAYER_HEADER_BYTES; at < log_end && !err; at += COPY_BYTES) {
 		size_t here = log_end - at < COPY_BYTES ? (size_t)(log_end - at) : COPY_BYTES;
 
-		err = io_read(fd, buffer, here, at);
-		if (!err)
-			err = io_write(to_fd, buffer, here, at);
+		io_read_salvage(fd, buffer, here, at, NULL, NULL);
+		err = io_write(to_fd, buffer, here, at);
 	}
 	io_close(fd);
 	free(buffer);

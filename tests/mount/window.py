@@ -112,7 +112,8 @@ class Limits(WindowCase):
         m = self.mounted()
         for words in (("window",), ("window", "a", "b"), ("window", m.point, "--time", "7"),
                       ("window", m.point, "--time", "7y"), ("window", m.point, "--time", "-1d"),
-                      ("window", m.point, "--time", "99999999999w"), ("window", m.point, "--bytes", "much"),
+                      ("window", m.point, "--time", "99999999999w"), ("window", m.point, "--time", "20000w"),
+                      ("window", m.point, "--bytes", "much"),
                       ("window", m.point, "--bytes", "1X"), ("gc",), ("gc", "a", "b"),
                       ("gc", m.point, "--frob"), ("compact",), ("compact", "a", "b"), ("dump",),
                       ("dump", m.point, "layer"), ("dump", m.point, "layer", "x"),
