@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "checksum.h"
 #include "fault.h"
 #include "io.h"
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 
+#include "fault.h"
 #include "io.h"
 #include "open_layer_internal.h"
 
@@ -29,17 +30,24 @@ static int copy_log(int dir_fd, uint64_t layer_id, int to_fd, uint64_t log_end)
 	return err;
 }
 
+struct mapped_log {
+	struct open_layer *layer;
+	uint64_t end;
+};
+
 /* Every version of the log, with the checksum that its head has, right or not. */
-static int index_log(struct open_layer *layer, uint64_t log_end)
+static int index_log(void *context)
 {
+	const struct mapped_log *log = context;
+	struct open_layer *layer = log->layer;
 	uint64_t at = LAYER_HEADER_BYTES;
 
-	while (at < log_end) {
+	while (at < log->end) {
 		struct batch_view batch;
 		struct batch_view_entry entry;
 		uint64_t end;
 
-		if (batch_view_parse(layer->arena.base + at, log_end - at, &batch))
+		if (batch_view_parse(layer->arena.base + at, log->end - at, &batch))
 			return -EUCLEAN;
 		if (version_index_prepare(layer->index, batch.entry_count))
 			return -ENOMEM;
@@ -110,7 +118,7 @@ int open_layer_rebuild(int dir_fd, uint64_t layer_id, const struct store_identit
 	layer->started = true;
 	err = open_layer_make_index(layer);
 	if (!err)
-		err = index_log(layer, log_end);
+		err = fault_guarded(index_log, &(struct mapped_log){ layer, log_end });
 	layer->chain = footer->chain_end;
 	if (!err)
 		err = open_layer_seal(layer, &sealed);

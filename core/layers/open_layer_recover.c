@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "checksum.h"
+#include "fault.h"
 #include "open_layer_internal.h"
 
 static bool payloads_check(const struct open_layer *layer, const struct batch_view *batch,
@@ -134,12 +135,33 @@ static int recover_started(struct open_layer *layer, const struct layer_header *
 	return !err && !can_be_sealed(layer) ? -EUCLEAN : err;
 }
 
+/* The layer's file is read where it is mapped. */
+struct recover {
+	struct open_layer *layer;
+	struct lsn start, durable;      /* as open_layer_recover has them */
+	uint64_t chain;
+	struct open_layer_recovery *recovery;
+};
+
+static int recover_mapped(void *context)
+{
+	const struct recover *recover = context;
+	struct open_layer *layer = recover->layer;
+	struct layer_header header;
+	int err = layer_header_decode(layer->arena.base, layer->base.store, &header);
+
+	if (err)
+		return err < 0 ? err : 0;
+	return recover_started(layer, &header, recover->start, recover->chain, recover->durable,
+			       recover->recovery);
+}
+
 int open_layer_recover(int dir_fd, uint64_t layer_id, const struct store_identity *store,
 		       struct lsn start, uint64_t chain, struct lsn durable, bool writable,
 		       struct open_layer **layer_out, struct open_layer_recovery *recovery_out)
 {
+	struct recover recover = { NULL, start, durable, chain, recovery_out };
 	struct open_layer *layer;
-	struct layer_header header;
 	char name[LAYER_NAME_BYTES];
 	int err;
 
@@ -164,13 +186,8 @@ int open_layer_recover(int dir_fd, uint64_t layer_id, const struct store_identit
 	err = open_layer_make_index(layer);
 	if (err)
 		goto out;
-	err = layer_header_decode(layer->arena.base, store, &header);
-	if (err < 0)
-		goto out;
-	if (err == 0)
-		err = recover_started(layer, &header, start, chain, durable, recovery_out);
-	else
-		err = 0;
+	recover.layer = layer;
+	err = fault_guarded(recover_mapped, &recover);
 	if (err)
 		goto out;
 	*layer_out = layer;
