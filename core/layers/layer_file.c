@@ -129,7 +129,7 @@ void layer_footer_encode(const struct layer_footer *footer, const struct store_i
 	layer_block_seal(block_out, store, footer->layer_id, footer->footer_block);
 }
 
-/* The parts must lie where so many keys and versions put them. */
+/* The parts must lie where so many keys and versions put them, and these be no more than the log can hold. */
 static bool footer_is_consistent(const struct layer_footer *footer, uint64_t file_bytes)
 {
 	struct layer_index_shape shape =
@@ -138,6 +138,9 @@ static bool footer_is_consistent(const struct layer_footer *footer, uint64_t fil
 
 	if (footer->end.value < footer->start.value || footer->end.value >= LSN_LIMIT ||
 	    footer->end.value - footer->start.value > LAYER_SIZE_MAX)
+		return false;
+	if (footer->key_count > footer->version_count ||
+	    footer->version_count > footer->end.value - footer->start.value)
 		return false;
 	log_end = LAYER_HEADER_BYTES + footer->end.value - footer->start.value;
 	first_block = (log_end + LAYER_BLOCK_BYTES - 1) / LAYER_BLOCK_BYTES;
