@@ -618,6 +618,25 @@ static void a_missing_spare_is_no_loss(void **state)
 	assert_reads_as_before(damaged, "without the spare");
 }
 
+/* As by a permission that is missing, which root never meets: the file is there, and nothing of it is known. */
+static void a_file_that_cannot_be_opened_is_not_given_up(void **state)
+{
+	struct damaged *damaged = *state;
+	const struct store_check_options options = { .repair = true };
+	struct store_check_result result;
+	struct report report = { "" };
+	char path[PATH_MAX], aside[PATH_MAX];
+
+	layer_path(damaged->fixture->path, 1, path);
+	path_join(aside, damaged->fixture->dir, "aside");
+	must(!rename(path, aside) && !symlink(path, path), "link", path);
+	assert_err(store_check(damaged->fixture->path, &options, &report, &result), -ELOOP);
+	assert_int_equal(result.mended_count, 0);
+	assert_true(result.finding_count > 0);
+	must(!rename(aside, path), "rename", path);
+	assert_reads_as_before(damaged, "with the file back");
+}
+
 /* ---- the tree ---- */
 
 /* Change the attributes of @ino behind the tree's back. */
@@ -812,6 +831,7 @@ int main(void)
 		damaged_test(damage_to_synced_heads_of_the_open_layer_ends_the_history_there),
 		damaged_test(an_open_layer_cut_short_is_found_and_opens_after_a_repair),
 		damaged_test(a_missing_spare_is_no_loss),
+		damaged_test(a_file_that_cannot_be_opened_is_not_given_up),
 		damaged_test(what_names_and_attributes_deny_each_other_is_found),
 		damaged_test(a_repair_survives_a_kill_at_every_call),
 	};
