@@ -63,22 +63,32 @@ static int failed(const struct operation *o, int err)
  * The window
  */
 
+/* The limit that the request has under @name, if it has one. */
+static int take_limit(const struct operation *o, const char *name, uint64_t *limit, bool *set)
+{
+	uint64_t value;
+
+	if (!json_object_get(o->request, name))
+		return 0;
+	if (!has_number(o, name, &value))
+		return wants(o, "numbers, if any, as \"time_ns\" and \"bytes\"");
+	*limit = value;
+	*set = true;
+	return 0;
+}
+
 static int window_op(struct operation *o)
 {
 	struct store_window window;
-	uint64_t value;
 	bool set = false;
-	int err = 0;
+	int err;
 
 	store_window_limits(o->store, &window);
-	if (has_number(o, "time_ns", &value)) {
-		window.time_ns = value;
-		set = true;
-	}
-	if (has_number(o, "bytes", &value)) {
-		window.bytes = value;
-		set = true;
-	}
+	err = take_limit(o, "time_ns", &window.time_ns, &set);
+	if (!err)
+		err = take_limit(o, "bytes", &window.bytes, &set);
+	if (err)
+		return err;
 	if (set)
 		err = store_window_set(o->store, &window);
 	if (err)
@@ -284,7 +294,8 @@ static int resolve(const struct operation *o, const char *path, uint64_t *ino_ou
 		char *name = strndup(path, length);
 
 		err = name ? tree_lookup(o->store, *ino_out, name, LSN_HEAD, &attr) : -ENOMEM;
-		*ino_out = attr.ino;
+		if (!err)
+			*ino_out = attr.ino;
 		path += length;
 		free(name);
 	}

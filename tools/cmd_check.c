@@ -23,8 +23,6 @@ enum check_status {
 	CHECK_USAGE = 16,
 };
 
-#define SAMPLES_MAX 10000
-
 struct arguments {
 	struct subject subject;
 	bool repair;
@@ -41,8 +39,8 @@ static error_t check_parse(int key, char *argument, struct argp_state *state)
 		arguments->repair = true;
 		return 0;
 	case 's':
-		if (!text_parse_number(argument, &number) || !number || number > SAMPLES_MAX)
-			argp_error(state, "--samples wants a number from 1 to %d", SAMPLES_MAX);
+		if (!text_parse_number(argument, &number) || !number || number > STORE_CHECK_SAMPLES_MAX)
+			argp_error(state, "--samples wants a number from 1 to %d", STORE_CHECK_SAMPLES_MAX);
 		arguments->samples = (unsigned)number;
 		return 0;
 	default:
