@@ -107,7 +107,7 @@ struct work {
 	bool collect, dry; /* else compact */
 	struct store_gc gc;
 	pthread_mutex_t mutex;
-	pthread_cond_t ended;
+	pthread_cond_t ended; /* CLOCK_MONOTONIC */
 	bool has_ended; /* under mutex, as the next */
 	int err;
 };
@@ -142,7 +142,7 @@ static bool work_wait(struct work *work)
 	struct timespec until;
 	bool has_ended;
 
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_nsec += TELL_PERIOD_NS;
 	until.tv_sec += until.tv_nsec / 1000000000;
 	until.tv_nsec %= 1000000000;
@@ -170,12 +170,16 @@ static void work_follow(const struct operation *o, struct work *work, struct sto
 static int work_do(const struct operation *o, struct work *work)
 {
 	struct store_usage usage;
+	pthread_condattr_t monotonic;
 	pthread_t thread;
 	int err;
 
 	store_usage_get(o->store, &usage);
 	pthread_mutex_init(&work->mutex, NULL);
-	pthread_cond_init(&work->ended, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&work->ended, &monotonic);
+	pthread_condattr_destroy(&monotonic);
 	err = -pthread_create(&thread, NULL, work_run, work);
 	if (!err) {
 		work_follow(o, work, &usage);
