@@ -96,8 +96,10 @@ static void print_place(const json_t *finding)
 			printf("page %" PRIu64 " of ", member_number(finding, "page"));
 		else if (strcmp(member_string(finding, "kind"), "tree") != 0)
 			printf("%s of ", member_string(finding, "what"));
-		if (*member_string(finding, "path"))
-			printf("%s, ", member_string(finding, "path"));
+		if (*member_string(finding, "path")) {
+			member_print_string(finding, "path");
+			fputs(", ", stdout);
+		}
 		printf("inode %" PRIu64, member_number(finding, "inode"));
 		if (strcmp(member_string(finding, "kind"), "version") == 0)
 			printf(", at LSN %" PRIu64, member_number(finding, "damaged_from"));
@@ -128,7 +130,8 @@ static void print_finding(const json_t *finding)
 	bool known = json_is_true(json_object_get(finding, "known"));
 
 	print_place(finding);
-	printf("%s%s\n", member_string(finding, "text"), known ? " (known, set aside by a repair)" : "");
+	member_print_string(finding, "text");
+	puts(known ? " (known, set aside by a repair)" : "");
 	print_harm(finding);
 }
 
