@@ -243,6 +243,33 @@ static void a_layer_of_another_store_is_refused(void **state)
 				      TEST_LAYER_CHAIN, lsn_make(0), false, &test->open, &recovery), -ENOENT);
 }
 
+/* One that no program of ours would make, with checksums that are right: the index in memory has names of an inode
+ * under a kind of its own. */
+static void a_batch_of_a_kind_that_is_none_ends_the_history(void **state)
+{
+	struct test_layer *test = *state;
+	struct batch_entry name = { .key = key_make(20, KEY_NAME, 1), .form = VERSION_TOMBSTONE };
+	struct batch_entry none = { .key = { 20, UINT64_C(0xff) << KEY_INDEX_BITS }, .form = VERSION_IMAGE };
+	struct open_layer_recovery recovery;
+	struct lease lease;
+	struct lsn end;
+
+	assert_ok(open_layer_lease(test->open, batch_size(&name, 1), 1, 5, &lease));
+	assert_ok(lease_fill(&lease, &name, 1, lsn_make(TEST_LAYER_START)));
+	assert_ok(lease_publish(&lease, &name, 1));
+	end = open_layer_end(test->open);
+	for (unsigned i = 0; i < 3; i++) {
+		uint64_t chain = lease.chain;
+
+		assert_ok(open_layer_lease(test->open, batch_size(&none, 1), 1, 5, &lease));
+		assert_ok(lease_fill(&lease, &none, 1, lsn_make(TEST_LAYER_START)));
+		if (i)
+			lease.chain = batch_finish(test->open->arena.base + lease.at, lease.heads_bytes, chain);
+	}
+	recover(test, &recovery);
+	assert_int_equal(open_layer_end(test->open).value, end.value);
+}
+
 /* Nothing is lost, but there is no room left for the index that sealing adds. */
 static void a_file_cut_short_behind_its_log_is_refused(void **state)
 {
@@ -355,6 +382,7 @@ int main(void)
 		layer_test(a_flipped_byte_ends_the_history_before_it),
 		layer_test(a_layer_behind_another_history_counts_as_a_spare),
 		layer_test(a_layer_of_another_store_is_refused),
+		layer_test(a_batch_of_a_kind_that_is_none_ends_the_history),
 		layer_test(a_file_cut_short_behind_its_log_is_refused),
 		layer_test(a_log_that_cannot_be_read_is_an_error_to_recovery),
 		layer_test(a_copy_that_cannot_be_read_is_an_error_to_rebuilding),
