@@ -107,6 +107,20 @@ class Damage(harness.ServerCase):
         self.assertTrue((self.m.store / "damaged" / (path.name + ".1")).exists())
         self.assert_reads()
 
+    def test_a_dump_that_meets_damage_is_json_all_the_same(self):
+        path = self.sealed(self.m.store)[0]
+        whole = varve("dump", self.m.store, "layer", int(path.stem, 16), "--json")
+        self.assertEqual(whole.returncode, 0, whole.stderr)
+        for back in range(2, 12):
+            flip(path, path.stat().st_size - back * BLOCK + 7)
+            cut = varve("dump", self.m.store, "layer", int(path.stem, 16), "--json")
+            if cut.returncode and cut.stdout:
+                rows = json.loads(cut.stdout)["versions"]
+                self.assertEqual(rows, json.loads(whole.stdout)["versions"][:len(rows)])
+                if rows:
+                    return
+        self.fail("no damage was met on the way")
+
     def test_a_damaged_page(self):
         wanted = self.files["file0"][30_000:30_064]
         (path,) = [path for path in self.sealed(self.m.store) if wanted in read_file(path)]
