@@ -551,6 +551,8 @@ void control_stop(struct control *control)
 	if (!control)
 		return;
 	unlinkat(control->folder_fd, CONTROL_SOCKET_NAME, 0);
+	/* A merge of all history may take hours. */
+	store_end_waits(control->front->store);
 	pthread_mutex_lock(&control->mutex);
 	control->stopping = true;
 	for (unsigned i = 0; i < CLIENT_MAX; i++) {

@@ -50,6 +50,8 @@ static int failed(const struct operation *o, int err)
 	case -EDQUOT:
 		return report_set(o->report, err, "the store's disk is full: merging needs room for what "
 				  "it writes before it can remove what it read; free some");
+	case -ESHUTDOWN:
+		return report_set(o->report, err, "the mount came to its end; what was merged up to then stays");
 	case -EBADMSG:
 	case -EUCLEAN:
 		return report_set(o->report, err, "a layer is damaged; 'varve check' tells which, and what "
