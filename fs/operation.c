@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "info.h"
+#include "key.h"
 #include "store.h"
 #include "tree.h"
 
@@ -314,8 +315,8 @@ static int page_op(struct operation *o)
 	uint64_t ino, block;
 	int err;
 
-	if (!has_number(o, "block", &block) || (!has_number(o, "inode", &ino) && !path))
-		return wants(o, "a number \"block\", and a number \"inode\" or a string \"path\"");
+	if (!has_number(o, "block", &block) || block > KEY_INDEX_MAX || (!has_number(o, "inode", &ino) && !path))
+		return wants(o, "a number \"block\" below 2^56, and a number \"inode\" or a string \"path\"");
 	if (path) {
 		err = resolve(o, path, &ino);
 		if (err)

@@ -220,6 +220,7 @@ class ControlSocket(harness.ServerCase):
                         b'{"op": "window", "bytes": 1.5}', b'{"op": "window", "time_ns": 1, "bytes": null}',
                         b'{"op": "layer"}', b'{"op": "layer", "id": -1}', b'{"op": "layer", "id": 99999999999}',
                         b'{"op": "page"}', b'{"op": "page", "inode": 16, "block": -1}',
+                        b'{"op": "page", "inode": 16, "block": 72057594037927936}',
                         b'{"op": "page", "path": "no/such", "block": 0}',
                         b'{"op": "page", "path": "a/a", "block": 0}',
                         b'{"op": "check", "samples": -1}', b'{"op": "check", "samples": 4294967296}'):

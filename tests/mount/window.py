@@ -480,6 +480,9 @@ class Dump(WindowCase):
         self.write_on(m, 9)
         varve("compact", m.point)
         self.write_on(m, 5)
+        # Until its index is written a full layer counts as open.
+        harness.wait_for("a layer is sealed", lambda: any(
+            layer["kind"] == "sealed" for layer in self.command("dump", m.point, "layers")["layers"]))
         for target in (m.point, m.store):
             if target == m.store:
                 m.umount()
