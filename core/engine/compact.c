@@ -591,6 +591,20 @@ void compactor_poke(struct engine *engine)
 
 /* ---- what a caller may wish for ---- */
 
+/* Does nobody wait for wishes any more? compact_lock is held. */
+static bool is_over(const struct compactor *compactor)
+{
+	return compactor->stopping || compactor->waits_ended;
+}
+
+void engine_end_waits(struct engine *engine)
+{
+	pthread_mutex_lock(&engine->compactor.lock);
+	engine->compactor.waits_ended = true;
+	pthread_cond_broadcast(&engine->compactor.done);
+	pthread_mutex_unlock(&engine->compactor.lock);
+}
+
 static int make_wish(struct engine *engine, enum plan_wish wish, bool dry, struct engine_gc *gc_out)
 {
 	struct compactor *compactor = &engine->compactor;
@@ -600,16 +614,26 @@ static int make_wish(struct engine *engine, enum plan_wish wish, bool dry, struc
 	if (!compactor->runs || atomic_load(&engine->failed))
 		return -EROFS;
 	pthread_mutex_lock(&compactor->lock);
-	while (compactor->wish_busy && !compactor->stopping)
+	while (compactor->wish_busy && !is_over(compactor))
 		pthread_cond_wait(&compactor->done, &compactor->lock);
+	if (compactor->waits_ended) {
+		pthread_mutex_unlock(&compactor->lock);
+		return -ESHUTDOWN;
+	}
 	compactor->wish_busy = true;
 	compactor->wish = wish;
 	compactor->wish_dry = dry;
 	done = compactor->wishes_done;
 	poke(compactor);
-	while (compactor->wishes_done == done && !compactor->stopping)
+	while (compactor->wishes_done == done && !is_over(compactor))
 		pthread_cond_wait(&compactor->done, &compactor->lock);
-	err = compactor->wishes_done == done ? -EROFS : compactor->wish_error;
+	if (compactor->wishes_done != done) {
+		err = compactor->wish_error;
+	} else {
+		/* What was begun for it goes on. */
+		compactor->wish = PLAN_AS_NEEDED;
+		err = compactor->waits_ended ? -ESHUTDOWN : -EROFS;
+	}
 	if (gc_out && !err)
 		*gc_out = compactor->gc;
 	compactor->wish_busy = false;

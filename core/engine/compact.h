@@ -82,6 +82,7 @@ struct compactor {
 	int wish_error;
 	struct engine_gc gc;            /* of the last wish */
 	bool wish_busy;                 /* a caller waits for its wish; others wait for it */
+	bool waits_ended;               /* engine_end_waits was called */
 	bool poked;                     /* something came since the thread looked last */
 	bool idle;                      /* it found nothing to do, and nothing came since */
 	int error;                      /* what keeps it from going on, or from all of it: -ENOSPC, ...; 0 */

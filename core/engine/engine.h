@@ -148,10 +148,13 @@ struct engine_gc {
 };
 
 /* Freeze, and merge all there is into one run. Waits. 0; -EROFS; -ENOSPC; -EBADMSG: a layer can't be
- * read; -errno. */
+ * read; -ESHUTDOWN: engine_end_waits; -errno. */
 int engine_compact(struct engine *engine);
 /* Drop what nobody needs: merge all that begins below the horizon. @dry: count only. Waits. As above. */
 int engine_gc(struct engine *engine, bool dry, struct engine_gc *gc_out);
+/* The engine is about to be closed: those who wait in the two calls above, and who come, are let go. What was begun for
+ * them goes on until the close, and in the next life. Any thread. */
+void engine_end_waits(struct engine *engine);
 
 /* ---- reading: under a guard ---- */
 

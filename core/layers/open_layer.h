@@ -67,7 +67,8 @@ struct open_layer_recovery {
  * version gets -EBADMSG. The history ends at open_layer_end; if that is below
  * recovery_out->durable, what is missing had been synced: read it again with that
  * @durable, and if it ends there then, too, the file is damaged.
- * 0; -EUCLEAN; -EXDEV; -EPROTONOSUPPORT; -ENOENT; -errno.
+ * 0; -EUCLEAN; -EXDEV; -EPROTONOSUPPORT; -ENOENT; -EIO: the file can't be read, or was cut short
+ * meanwhile; -errno.
  */
 int open_layer_recover(int dir_fd, uint64_t layer_id, const struct store_identity *store,
 		       struct lsn start, uint64_t chain, struct lsn durable, bool writable,
