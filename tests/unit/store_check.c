@@ -643,6 +643,7 @@ static void more_links(struct attr *attr) { attr->shown.nlink++; }
 static void no_links(struct attr *attr) { attr->shown.nlink = 0; }
 static void more_size(struct attr *attr) { attr->shown.size_bytes++; }
 static void less_blocks(struct attr *attr) { attr->block_end--; }
+static void more_pages(struct attr *attr) { attr->shown.page_count++; }
 static void other_parent(struct attr *attr) { attr->shown.parent_ino = attr->shown.ino; }
 static void other_type(struct attr *attr) { attr->shown.mode = S_IFIFO | 0600; attr->block_end = 0; }
 static void cut_size(struct attr *attr) { attr->shown.size_bytes -= 3; }
@@ -660,6 +661,7 @@ static void what_names_and_attributes_deny_each_other_is_found(void **state)
 		{ "a name without a link", false, no_links },
 		{ "a directory's size", true, more_size },
 		{ "a page beyond the last", false, less_blocks },
+		{ "a page that the map has not", false, more_pages },
 		{ "a way up in a circle", true, other_parent },
 		{ "a type", false, other_type },
 		{ "bytes beyond the size", false, cut_size },
