@@ -200,6 +200,7 @@ struct tree_change {
 	bool times_set;                 /* utimens changed a time */
 	uint64_t pages_written;         /* page versions written by this change */
 	uint64_t data_bytes;            /* bytes those versions store */
+	uint64_t pages_dropped;         /* pages that it cut off or punched; 0 where they were not counted */
 	uint64_t page_first, page_last; /* lowest and highest block number written; if pages_written */
 };
 
