@@ -104,11 +104,13 @@ void compactor_destroy(struct compactor *compactor);
 int compactor_resume(struct engine *engine);
 int compactor_start(struct engine *engine);
 void compactor_stop(struct engine *engine);
+/* leaving_layers.c */
 /* From here to the release layers that leave the map live on, and their files stay. Nests. Any thread. */
 void compactor_hold(struct compactor *compactor);
 void compactor_release(struct engine *engine);
 /* No map leads to @layer and nobody sees it: free it and remove its file, once nobody holds it. */
 void compactor_remove_layer(struct engine *engine, struct layer *layer);
+
 /* There may be something to do. */
 void compactor_poke(struct engine *engine);
 
