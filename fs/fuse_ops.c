@@ -7,11 +7,11 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/statvfs.h>
 
 #include "front.h"
 #include "killpriv.h"
 #include "node.h"
+#include "ops_space.h"
 #include "scratch.h"
 #include "state_files.h"
 #include "store.h"
@@ -52,7 +52,7 @@ static int damage_to_eio(fuse_ino_t id, int err)
 	return -EIO;
 }
 
-static void reply_error(fuse_req_t req, fuse_ino_t id, int err)
+void reply_error(fuse_req_t req, fuse_ino_t id, int err)
 {
 	assert(err <= 0);
 	fuse_reply_err(req, -damage_to_eio(id, err));
@@ -225,6 +225,30 @@ static bool state_is_writable(fuse_ino_t id)
 	return state_file_is_writable((enum state_file)(id - NODE_STATE));
 }
 
+/* Leave out of @to_set what is shown of every file alike and is asked to be so. 0; -EPERM: it is
+ * asked to be otherwise. */
+static int leave_out_shown(fuse_req_t req, fuse_ino_t id, const struct stat *to, int *to_set)
+{
+	static const struct {
+		int fuse;
+		enum view_field field;
+	} fields[] = {{FUSE_SET_ATTR_UID, VIEW_UID},
+		      {FUSE_SET_ATTR_GID, VIEW_GID},
+		      {FUSE_SET_ATTR_MODE, VIEW_MODE}};
+
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+		int outcome = 0;
+
+		if (*to_set & fields[i].fuse)
+			outcome = view_may_set(front_of(req)->view, id, fields[i].field, to);
+		if (outcome < 0)
+			return outcome;
+		if (outcome)
+			*to_set &= ~fields[i].fuse;
+	}
+	return 0;
+}
+
 static void op_setattr(fuse_req_t req, fuse_ino_t id, struct stat *to, int to_set,
 		       struct fuse_file_info *fi)
 {
@@ -238,6 +262,8 @@ static void op_setattr(fuse_req_t req, fuse_ino_t id, struct stat *to, int to_se
 		.mtime = time_of(to->st_mtim),
 	};
 	struct view_entry entry;
+	const int asked = to_set;
+	unsigned which;
 	int err;
 
 	/* `echo > window` cuts it first. */
@@ -247,7 +273,15 @@ static void op_setattr(fuse_req_t req, fuse_ino_t id, struct stat *to, int to_se
 	}
 	err = view_writable(id);
 	if (!err)
-		err = tree_setattr(front->store, id, setattr_which(req, to_set), &attr, &attr);
+		err = leave_out_shown(req, id, to, &to_set);
+	which = setattr_which(req, to_set);
+	/* All that was asked for is only shown. To ask for nothing is a chown that names nobody: a change. */
+	if (!err && to_set != asked && !(which & ~(unsigned)TREE_DROP_SET_ID)) {
+		op_getattr(req, id, fi);
+		return;
+	}
+	if (!err)
+		err = tree_setattr(front->store, id, which, &attr, &attr);
 	if (err) {
 		reply_error(req, id, err);
 		return;
@@ -576,7 +610,7 @@ static void op_fsync(fuse_req_t req, fuse_ino_t id, int data_only, struct fuse_f
 {
 	int err = 0;
 
-	if (view_writable(id) == 0)
+	if (view_writable(id) != -EROFS)
 		err = store_sync(front_of(req)->store, NULL);
 	reply_error(req, id, err);
 }
@@ -687,30 +721,6 @@ static void op_readdirplus(fuse_req_t req, fuse_ino_t id, size_t size, off_t coo
  * The file system
  */
 
-/* The room there is on the store's disk, in pages of the store. */
-static void op_statfs(fuse_req_t req, fuse_ino_t id)
-{
-	struct store *store = front_of(req)->store;
-	uint64_t page_size = store_page_size(store);
-	struct statvfs disk;
-
-	if (statvfs(store_path(store), &disk) != 0) {
-		reply_error(req, id, -errno);
-		return;
-	}
-	disk.f_blocks = (fsblkcnt_t)((uint64_t)disk.f_blocks * disk.f_frsize / page_size);
-	disk.f_bfree = (fsblkcnt_t)((uint64_t)disk.f_bfree * disk.f_frsize / page_size);
-	disk.f_bavail = (fsblkcnt_t)((uint64_t)disk.f_bavail * disk.f_frsize / page_size);
-	disk.f_bsize = page_size;
-	disk.f_frsize = page_size;
-	disk.f_namemax = TREE_NAME_MAX;
-	/* Inodes are numbered, not allotted: 0 of 0, as Btrfs says. */
-	disk.f_files = 0;
-	disk.f_ffree = 0;
-	disk.f_favail = 0;
-	fuse_reply_statfs(req, &disk);
-}
-
 /* The value of one of varve's attributes in @value_out. -ENODATA: no such. */
 static int xattr_value(struct front *front, fuse_ino_t id, const char *name, char *value_out,
 		       size_t size_bytes)
@@ -759,8 +769,6 @@ static void op_getxattr(fuse_req_t req, fuse_ino_t id, const char *name, size_t 
  * does it itself from then on:
  *   flush             nothing is held back until close
  *   getlk, setlk, flock   the kernel locks, locally and right
- *   lseek             no holes are told of; SEEK_DATA and SEEK_HOLE still work
- *   copy_file_range   the kernel copies by reading and writing
  *   access            default_permissions: the kernel checks
  *   listxattr, setxattr, removexattr   "not supported", without a round trip
  */
@@ -790,6 +798,9 @@ const struct fuse_lowlevel_ops fuse_ops = {
 	.readdirplus = op_readdirplus,
 	.releasedir = op_releasedir,
 	.fsyncdir = op_fsync,
+	.fallocate = op_fallocate,
+	.lseek = op_lseek,
+	.copy_file_range = op_copy_file_range,
 	.statfs = op_statfs,
 	.getxattr = op_getxattr,
 };

@@ -83,6 +83,7 @@ json_t *info_usage(const char *store_path, const struct store_usage *usage, bool
 		{"arena_patch_bytes", usage->arena_patch_bytes},
 		{"index_bytes", usage->index_bytes},
 		{"cache_bytes", usage->cache_bytes},
+		{"cache_waiting_bytes", usage->cache_waiting_bytes},
 		{"memory_bytes", usage->memory_bytes},
 		{"cache_budget_bytes", usage->cache_budget_bytes},
 		{"recent_bytes", usage->recent_bytes},
@@ -135,6 +136,7 @@ json_t *info_change(const struct tree_change *change)
 		{"gid_before", change->gid_before},
 		{"pages_written", change->pages_written},
 		{"data_bytes", change->data_bytes},
+		{"pages_dropped", change->pages_dropped},
 	};
 	char time[TEXT_TIME_MAX];
 	json_t *object;
@@ -171,6 +173,8 @@ static const char *key_kind_name(struct key key)
 		return "name";
 	case KEY_PAGE:
 		return "page";
+	case KEY_MAP:
+		return "page map";
 	case KEY_TIME:
 		return "time";
 	}

@@ -55,7 +55,10 @@ static bool entry_parse(char *line, struct mount_entry *entry_out)
 	return true;
 }
 
-int mount_table_find(const char *mountpoint, struct mount_entry *entry_out)
+typedef bool entry_fn(const void *wanted, const struct mount_entry *entry);
+
+/* The last entry that @fits: later lines lie on top of earlier ones. */
+static int find_last(entry_fn *fits, const void *wanted, struct mount_entry *entry_out)
 {
 	FILE *table = fopen("/proc/self/mountinfo", "re");
 	struct mount_entry entry;
@@ -65,9 +68,8 @@ int mount_table_find(const char *mountpoint, struct mount_entry *entry_out)
 
 	if (!table)
 		return -errno;
-	/* Later lines lie on top of earlier ones. */
 	while (getline(&line, &room, table) > 0) {
-		if (entry_parse(line, &entry) && strcmp(entry.mountpoint, mountpoint) == 0) {
+		if (entry_parse(line, &entry) && fits(wanted, &entry)) {
 			*entry_out = entry;
 			err = 0;
 		}
@@ -77,6 +79,37 @@ int mount_table_find(const char *mountpoint, struct mount_entry *entry_out)
 	free(line);
 	fclose(table);
 	return err;
+}
+
+static bool is_at(const void *mountpoint, const struct mount_entry *entry)
+{
+	return strcmp(entry->mountpoint, mountpoint) == 0;
+}
+
+int mount_table_find(const char *mountpoint, struct mount_entry *entry_out)
+{
+	return find_last(is_at, mountpoint, entry_out);
+}
+
+struct other {
+	unsigned major, minor;
+	const char *but;
+};
+
+static bool is_other(const void *wanted, const struct mount_entry *entry)
+{
+	const struct other *other = wanted;
+
+	return entry->major == other->major && entry->minor == other->minor &&
+	       strcmp(entry->mountpoint, other->but) != 0;
+}
+
+int mount_table_find_other(unsigned major, unsigned minor, const char *but,
+			   struct mount_entry *entry_out)
+{
+	const struct other other = {major, minor, but};
+
+	return find_last(is_other, &other, entry_out);
 }
 
 int mount_table_find_above(const char *path, struct mount_entry *entry_out)

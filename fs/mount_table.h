@@ -23,6 +23,11 @@ struct mount_entry {
  * 0; -ENOENT: nothing is; else -errno. */
 int mount_table_find(const char *mountpoint, struct mount_entry *entry_out);
 
+/* Another mount of the file system whose st_dev is @major, @minor: a bind mount, or the one that was
+ * bound. The one mounted last that is not at @but. 0; -ENOENT: there is none; else -errno. */
+int mount_table_find_other(unsigned major, unsigned minor, const char *but,
+			   struct mount_entry *entry_out);
+
 /* What is mounted at @path or, failing that, at the nearest directory above. */
 int mount_table_find_above(const char *path, struct mount_entry *entry_out);
 

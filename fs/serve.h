@@ -14,6 +14,7 @@
 
 #include "report.h"
 #include "store.h"
+#include "view.h"
 
 struct serve_options {
 	const char *store_path;
@@ -22,6 +23,7 @@ struct serve_options {
 	bool allow_other;	  /* also other users may use the mount */
 	bool foreground;	  /* log lines to stderr, else to syslog once mounted */
 	struct store_options store;	/* the holder is filled in */
+	struct view_options view;
 	void (*mounted)(void *context); /* called once, when the mount has answered; any thread */
 	void *context;
 };

@@ -17,9 +17,9 @@ extern char **environ;
 
 /* fusermount3 tells by its exit status that it failed, not why; in use is by
  * far the likeliest, as it checked who we are when it mounted. */
-static int unmount_as_user(const char *mountpoint)
+static int unmount_as_user(const char *mountpoint, const char *options)
 {
-	char *const argv[] = {"fusermount3", "-u", "-q", "--", (char *)mountpoint, NULL};
+	char *const argv[] = {"fusermount3", (char *)options, "--", (char *)mountpoint, NULL};
 	pid_t pid;
 	int status, err;
 
@@ -47,7 +47,7 @@ static int unmount_now(const char *mountpoint)
 {
 	if (umount2(mountpoint, UMOUNT_NOFOLLOW) == 0)
 		return 0;
-	return errno == EPERM ? unmount_as_user(mountpoint) : -errno;
+	return errno == EPERM ? unmount_as_user(mountpoint, "-uq") : -errno;
 }
 
 int unmount(const char *mountpoint)
@@ -61,4 +61,11 @@ int unmount(const char *mountpoint)
 			return err;
 		nanosleep(&(struct timespec){.tv_nsec = BUSY_PAUSE_NS}, NULL);
 	}
+}
+
+int unmount_detach(const char *mountpoint)
+{
+	if (umount2(mountpoint, UMOUNT_NOFOLLOW | MNT_DETACH) == 0)
+		return 0;
+	return errno == EPERM ? unmount_as_user(mountpoint, "-uqz") : -errno;
 }

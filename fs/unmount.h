@@ -13,4 +13,8 @@
  */
 int unmount(const char *mountpoint);
 
+/* Take it out of the tree though it is in use: for a mount that is dead, or about to be, which
+ * nobody can use any more. As above, but never -EBUSY. */
+int unmount_detach(const char *mountpoint);
+
 #endif

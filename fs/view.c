@@ -23,11 +23,13 @@
 
 struct view {
 	struct store *store;
+	struct view_options options;
 	struct node_table *nodes;
 	struct told *heads;
+	bool pinned; /* the one LSN is */
 };
 
-int view_open(struct store *store, struct view **view_out)
+int view_open(struct store *store, const struct view_options *options, struct view **view_out)
 {
 	struct view *view;
 	int err;
@@ -37,9 +39,14 @@ int view_open(struct store *store, struct view **view_out)
 	if (!view)
 		return -ENOMEM;
 	view->store = store;
+	view->options = *options;
 	err = node_table_open(0, &view->nodes);
 	if (!err)
 		err = told_open(&view->heads);
+	if (!err && !lsn_is_head(options->at)) {
+		err = store_pin(store, options->at);
+		view->pinned = !err;
+	}
 	if (err) {
 		view_close(view);
 		return err;
@@ -52,6 +59,8 @@ void view_close(struct view *view)
 {
 	if (!view)
 		return;
+	if (view->pinned)
+		store_unpin(view->store, view->options.at);
 	told_close(view->heads);
 	node_table_close(view->nodes);
 	free(view);
@@ -72,6 +81,17 @@ static bool is_head(uint64_t id)
 	return id >= TREE_ROOT_INO && !node_is_past(id);
 }
 
+/* The kernel's number for every root, of a tree of the past here. */
+static bool is_past_root(const struct view *view, uint64_t id)
+{
+	return id == NODE_ROOT && !lsn_is_head(view->options.at);
+}
+
+static bool is_past(const struct view *view, uint64_t id)
+{
+	return node_is_past(id) || is_past_root(view, id);
+}
+
 void view_forget(struct view *view, uint64_t id, uint64_t count)
 {
 	node_forget(view->nodes, id, count);
@@ -82,6 +102,8 @@ void view_forget(struct view *view, uint64_t id, uint64_t count)
 int view_node(struct view *view, uint64_t id, struct view_node *node_out)
 {
 	*node_out = (struct view_node){.at = LSN_HEAD};
+	if (is_past_root(view, id))
+		*node_out = (struct view_node){.ino = TREE_ROOT_INO, .at = view->options.at};
 	if (node_is_past(id))
 		return node_find(view->nodes, id, &node_out->ino, &node_out->at);
 	if (id >= TREE_ROOT_INO)
@@ -95,7 +117,7 @@ int view_open_past(struct view *view, uint64_t id, struct lsn *at_out)
 	int err = view_node(view, id, &node);
 
 	*at_out = node.at;
-	if (!err && node_is_past(id))
+	if (!err && is_past(view, id))
 		err = store_pin(view->store, node.at);
 	/* So that the kernel looks the path up anew, and finds what there still is. */
 	return err == -ENOENT ? -ESTALE : err;
@@ -125,12 +147,32 @@ static struct timespec timespec_of(struct tree_time time)
 	return (struct timespec){.tv_sec = time.seconds, .tv_nsec = time.nanoseconds};
 }
 
+/* Set-id bits are not shown where the owner isn't: they would be another's. */
+static uint32_t mode_shown(const struct view_owner *owner, uint32_t mode)
+{
+	if (owner->has_umask && !S_ISLNK(mode))
+		mode = (mode & (S_IFMT | S_ISVTX)) | (0777 & ~owner->umask);
+	if (!S_ISDIR(mode) && (owner->has_uid || owner->has_gid))
+		mode &= ~(uint32_t)(S_ISUID | S_ISGID);
+	return mode;
+}
+
+static void owner_show(const struct view *view, struct stat *stat)
+{
+	const struct view_owner *owner = &view->options.owner;
+
+	if (owner->has_uid)
+		stat->st_uid = owner->uid;
+	if (owner->has_gid)
+		stat->st_gid = owner->gid;
+}
+
 static void stat_fill(struct view *view, const struct tree_attr *attr, uint64_t id,
 		      struct stat *stat_out)
 {
 	*stat_out = (struct stat){
 		.st_ino = id,
-		.st_mode = attr->mode,
+		.st_mode = mode_shown(&view->options.owner, attr->mode),
 		.st_nlink = attr->nlink,
 		.st_uid = attr->uid,
 		.st_gid = attr->gid,
@@ -141,8 +183,12 @@ static void stat_fill(struct view *view, const struct tree_attr *attr, uint64_t 
 		.st_ctim = timespec_of(attr->ctime),
 		.st_atim = timespec_of(attr->atime),
 	};
-	if (!S_ISDIR(attr->mode))
-		stat_out->st_blocks = (blkcnt_t)((attr->size_bytes + 511) / 512);
+	if (attr->page_count == TREE_PAGES_UNKNOWN)
+		stat_out->st_blocks = (blkcnt_t)(attr->size_bytes / 512 + (attr->size_bytes % 512 != 0));
+	else
+		stat_out->st_blocks =
+			(blkcnt_t)(attr->page_count * (store_page_size(view->store) / 512));
+	owner_show(view, stat_out);
 }
 
 /* varve's own belong to whom the tree belongs, and are as old as the tree; a
@@ -169,6 +215,9 @@ static int stat_fill_fixed(struct view *view, uint64_t id, uint32_t mode, struct
 		.st_ctim = time,
 		.st_atim = time,
 	};
+	if (!S_ISLNK(mode))
+		stat_out->st_mode &= ~(mode_t)(view->options.owner.umask & 0777);
+	owner_show(view, stat_out);
 	return 0;
 }
 
@@ -280,9 +329,9 @@ int view_getattr(struct view *view, uint64_t id, struct stat *stat_out, enum vie
 		err = tree_getattr(view->store, node.ino, node.at, &attr);
 		/* What was there can only be gone because the window passed it. */
 		if (err)
-			return err == -ENOENT && node_is_past(id) ? -ESTALE : err;
+			return err == -ENOENT && is_past(view, id) ? -ESTALE : err;
 		stat_fill(view, &attr, id, stat_out);
-		*life_out = node_is_past(id) ? VIEW_LIFE_PAST : head_life(&attr);
+		*life_out = is_past(view, id) ? VIEW_LIFE_PAST : head_life(&attr);
 		return 0;
 	}
 	if (node_is_past(id)) {
@@ -293,6 +342,29 @@ int view_getattr(struct view *view, uint64_t id, struct stat *stat_out, enum vie
 	*stat_out = entry.stat;
 	*life_out = entry.life;
 	return err;
+}
+
+int view_may_set(struct view *view, uint64_t id, enum view_field field, const struct stat *to)
+{
+	const struct view_owner *owner = &view->options.owner;
+	const bool fixed[] = {owner->has_uid, owner->has_gid, owner->has_umask};
+	enum view_life life;
+	struct stat shown;
+	int err;
+
+	if (!fixed[field])
+		return 0;
+	err = view_getattr(view, id, &shown, &life);
+	if (err)
+		return err;
+	switch (field) {
+	case VIEW_UID:
+		return to->st_uid == shown.st_uid ? 1 : -EPERM;
+	case VIEW_GID:
+		return to->st_gid == shown.st_gid ? 1 : -EPERM;
+	default:
+		return (to->st_mode & 07777) == (shown.st_mode & 07777) ? 1 : -EPERM;
+	}
 }
 
 int view_changed(struct view *view, uint64_t id, struct lsn *lsn_out)
@@ -516,6 +588,8 @@ static bool name_is_dots(const char *name)
 /* What is above the tree: /head or /lsn/<n>. */
 static uint64_t tree_parent_id(struct view *view, struct lsn at)
 {
+	if (is_past_root(view, NODE_ROOT))
+		return NODE_ROOT;
 	return lsn_is_head(at) ? NODE_HEAD : node_directory_id(view->nodes, NODE_VIEW_INO, at);
 }
 
@@ -531,6 +605,8 @@ static int entry_number(struct view *view, const struct view_node *dir,
 		*number_out = tree_parent_id(view, dir->at);
 	} else if (lsn_is_head(dir->at)) {
 		*number_out = found->ino;
+	} else if (found->ino == TREE_ROOT_INO && is_past_root(view, NODE_ROOT)) {
+		*number_out = NODE_ROOT;
 	} else if (S_ISDIR(found->type)) {
 		*number_out = node_directory_id(view->nodes, found->ino, dir->at);
 	} else {

@@ -47,8 +47,22 @@ struct view_node {
 	struct lsn at; /* the LSN to read at; LSN_HEAD for the head and for varve's own */
 };
 
-/* 0 and *view_out, freed by view_close; @store stays the caller's. */
-int view_open(struct store *store, struct view **view_out);
+/* What every file is shown with, in place of its own owner and mode; past and head alike. What is
+ * stored stays as it is. */
+struct view_owner {
+	bool has_uid, has_gid, has_umask;
+	uint32_t uid, gid;
+	uint32_t umask; /* permission bits that are not shown; all others are */
+};
+
+struct view_options {
+	struct lsn at; /* the one tree to show; LSN_HEAD: all of it */
+	struct view_owner owner;
+};
+
+/* 0 and *view_out, freed by view_close; @store stays the caller's. The one LSN is pinned.
+ * -ENOENT: it can't be read. */
+int view_open(struct store *store, const struct view_options *options, struct view **view_out);
 void view_close(struct view *view); /* NULL is ignored */
 
 /* -ESTALE: an id the kernel was never told of. */
@@ -81,6 +95,11 @@ void view_close_past(struct view *view, struct lsn at);
 void view_forget(struct view *view, uint64_t id, uint64_t count);
 
 int view_getattr(struct view *view, uint64_t id, struct stat *stat_out, enum view_life *life_out);
+
+/* May @field of @id be set to what @to has? 0: yes, it is shown as it is stored; 1: @to is what all
+ * files are shown with, so there is nothing to do; -EPERM: it is not, and a change could not be seen. */
+enum view_field { VIEW_UID, VIEW_GID, VIEW_MODE };
+int view_may_set(struct view *view, uint64_t id, enum view_field field, const struct stat *to);
 
 /* Target of a link, NUL-terminated. -EINVAL: not a link. */
 int view_readlink(struct view *view, uint64_t id, char *target_out, size_t size_bytes);

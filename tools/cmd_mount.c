@@ -1,8 +1,9 @@
-/* varve mount STORE MOUNTPOINT [-f] [-o OPTIONS] */
+/* varve mount STORE MOUNTPOINT [-f] [-s] [-o OPTIONS] */
 #include <argp.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,116 +13,28 @@
 #include <unistd.h>
 
 #include "command.h"
+#include "holder.h"
+#include "mount_options.h"
 #include "mount_table.h"
+#include "remount.h"
 #include "serve.h"
-#include "text.h"
 
 struct arguments {
 	const char *store, *mountpoint;
-	bool foreground;
-	int allow_other; /* -1: not said */
-	struct store_options store_options;
-	char *fuse_options; /* separated by commas */
+	bool foreground, sloppy;
+	char *list; /* of mount options, as they came; NULL: none */
+	struct mount_options options;
 };
 
-/*
- * Options
- */
-
-/* Handed to libfuse, which hands most of them to the kernel. A name that ends
- * in '=' takes a value. */
-static const char *const fuse_options[] = {
-	"rw",	      "dev",	     "nodev",	     "suid",	"nosuid",    "exec",
-	"noexec",     "atime",	     "noatime",	     "fsname=", "max_read=", "context=",
-	"fscontext=", "defcontext=", "rootcontext=", NULL,
-};
-
-static bool fuse_option_is_known(const char *option)
-{
-	for (const char *const *known = fuse_options; *known; known++) {
-		size_t length = strlen(*known);
-
-		if ((*known)[length - 1] == '=' ? strncmp(option, *known, length) == 0
-						: strcmp(option, *known) == 0)
-			return true;
-	}
-	return false;
-}
-
-static void fuse_option_add(struct arguments *arguments, const char *option,
-			    struct argp_state *state)
+static void list_add(struct arguments *arguments, const char *list, struct argp_state *state)
 {
 	char *longer;
 
-	if (asprintf(&longer, "%s%s%s", arguments->fuse_options ? arguments->fuse_options : "",
-		     arguments->fuse_options ? "," : "", option) < 0)
-		argp_failure(state, STATUS_FAILED, ENOMEM, "%s", option);
-	free(arguments->fuse_options);
-	arguments->fuse_options = longer;
-}
-
-/* The value of @option if it is NAME=VALUE; NULL if it is another. */
-static const char *value_of(const char *option, const char *name)
-{
-	size_t length = strlen(name);
-
-	return strncmp(option, name, length) == 0 && option[length] == '=' ? option + length + 1
-									   : NULL;
-}
-
-static uint64_t size_value(const char *option, const char *value, struct argp_state *state)
-{
-	uint64_t size;
-
-	if (!text_parse_size(value, &size) || size == 0)
-		argp_error(state, "'%s': '%s' is no size; write it like 64M or 1G", option, value);
-	return size;
-}
-
-static uint64_t age_value_ns(const char *option, const char *value, struct argp_state *state)
-{
-	uint64_t seconds;
-
-	if (!text_parse_number(value, &seconds) || seconds == 0 ||
-	    seconds > UINT64_MAX / UINT64_C(1000000000))
-		argp_error(state, "'%s': '%s' is no number of seconds", option, value);
-	return seconds * UINT64_C(1000000000);
-}
-
-static void option_parse(char *option, struct arguments *arguments, struct argp_state *state)
-{
-	struct store_options *store = &arguments->store_options;
-	const char *value;
-
-	if (strcmp(option, "allow_other") == 0) {
-		arguments->allow_other = true;
-	} else if (strcmp(option, "noallow_other") == 0) {
-		arguments->allow_other = false;
-	} else if (strcmp(option, "ro") == 0) {
-		store->read_only = true;
-		fuse_option_add(arguments, option, state);
-	} else if ((value = value_of(option, "memory"))) {
-		store->memory_bytes = size_value(option, value, state);
-	} else if ((value = value_of(option, "layer"))) {
-		store->layer_size_bytes = size_value(option, value, state);
-	} else if ((value = value_of(option, "age"))) {
-		store->freeze_age_ns = age_value_ns(option, value, state);
-	} else if ((value = value_of(option, "cache"))) {
-		store->cache_size_bytes = size_value(option, value, state);
-	} else if (fuse_option_is_known(option)) {
-		fuse_option_add(arguments, option, state);
-	} else {
-		argp_error(state, "there is no mount option '%s'; `varve help mount` lists them",
-			   option);
-	}
-}
-
-static void options_parse(char *list, struct arguments *arguments, struct argp_state *state)
-{
-	char *save, *option;
-
-	for (option = strtok_r(list, ",", &save); option; option = strtok_r(NULL, ",", &save))
-		option_parse(option, arguments, state);
+	if (asprintf(&longer, "%s%s%s", arguments->list ? arguments->list : "",
+		     arguments->list ? "," : "", list) < 0)
+		argp_failure(state, STATUS_FAILED, ENOMEM, "%s", list);
+	free(arguments->list);
+	arguments->list = longer;
 }
 
 static error_t mount_parse(int key, char *argument, struct argp_state *state)
@@ -133,7 +46,10 @@ static error_t mount_parse(int key, char *argument, struct argp_state *state)
 		arguments->foreground = true;
 		return 0;
 	case 'o':
-		options_parse(argument, arguments, state);
+		list_add(arguments, argument, state);
+		return 0;
+	case 's':
+		arguments->sloppy = true;
 		return 0;
 	case ARGP_KEY_ARG:
 		if (state->arg_num > 1)
@@ -144,6 +60,9 @@ static error_t mount_parse(int key, char *argument, struct argp_state *state)
 	case ARGP_KEY_END:
 		if (state->arg_num < 2)
 			argp_error(state, "wanted are STORE and MOUNTPOINT");
+		if (arguments->list)
+			mount_options_parse(&arguments->options, arguments->list,
+					    arguments->sloppy, state);
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -153,6 +72,7 @@ static error_t mount_parse(int key, char *argument, struct argp_state *state)
 static const struct argp_option mount_options[] = {
 	{"foreground", 'f', NULL, 0, "stay in front and log to stderr", 0},
 	{"options", 'o', "LIST", 0, "mount options, separated by commas", 0},
+	{"sloppy", 's', NULL, 0, "pass over options that are not known", 0},
 	{0},
 };
 
@@ -163,18 +83,24 @@ static const struct argp mount_argp = {
 	.doc = "Mount STORE at the empty directory MOUNTPOINT: the tree as it is now at head/rel, "
 	       "as of LSN n at lsn/<n>/rel. Returns once the mount answers.\v"
 	       "Mount options:\n"
-	       "  ro             take no changes\n"
+	       "  ro, rw         take no changes; take them\n"
+	       "  lsn=N          the tree as of LSN N alone is the root of the mount, read-only\n"
 	       "  allow_other    other users may use the mount, as modes and owners permit\n"
 	       "                 (the default when root mounts)\n"
 	       "  noallow_other  only who mounted may use it\n"
+	       "  uid=N, gid=N   every file shows this owner, this group\n"
+	       "  umask=OCTAL    every file shows all permissions but these\n"
 	       "  memory=SIZE    memory for layers being written, caches and compaction (an\n"
 	       "                 eighth of the machine's, from 128M to 1G)\n"
 	       "  layer=SIZE     seal the open layer at this size (as memory allows, up to 64M)\n"
 	       "  age=SECONDS    ... or at this age (3600)\n"
 	       "  cache=SIZE     memory for blocks of layers (a quarter of memory=)\n"
 	       "  fsname=NAME    the name that mount(8) shows, in place of the store's path\n"
-	       "  rw, dev, suid, exec, atime, nodev, nosuid, noexec, noatime, max_read=N and\n"
-	       "  SELinux's context options: as in mount(8) and mount.fuse3(8)",
+	       "  remount        change ro, dev, suid, exec and atime of what is mounted\n"
+	       "  dev, suid, exec, atime, nodev, nosuid, noexec, noatime, max_read=N and\n"
+	       "  SELinux's context options: as in mount(8) and mount.fuse3(8)\n"
+	       "What /etc/fstab has for mount(8) is passed over: noauto, nofail, _netdev, user,\n"
+	       "x-NAME, relatime and the like.",
 };
 
 /*
@@ -297,14 +223,12 @@ static int serve_or_fail(const struct serve_options *options)
 	return STATUS_FAILED;
 }
 
-/* The mount answers when a stat of the tree does; the daemon can't ask itself. */
+/* The mount answers when a stat of its root does. */
 static int wait_for_answer(const char *mountpoint)
 {
-	char tree[PATH_MAX + 16];
 	struct stat stat_;
 
-	snprintf(tree, sizeof(tree), "%s/head/rel", mountpoint);
-	if (stat(tree, &stat_) != 0)
+	if (stat(mountpoint, &stat_) != 0)
 		return fail("%s is mounted but does not answer: %s; the system log may tell why, "
 			    "`varve umount '%s'` clears it",
 			    mountpoint, strerror(errno), mountpoint);
@@ -354,6 +278,31 @@ static int serve_in_background(struct serve_options *options)
 	return serve_or_fail(options);
 }
 
+/*
+ * The store
+ */
+
+/* Is the store free? What a holder of another kind is, and that the store was taken meanwhile, is said
+ * by opening it. */
+static int store_check_free(const char *store, const char *mountpoint, struct lsn lsn)
+{
+	struct holder holder;
+	enum holder_state state = holder_wait(store, &holder);
+
+	if (state == HOLDER_ELSEWHERE)
+		return fail("the store %s is still held by process %d: nothing is mounted at %s here, but it "
+			    "is in use there, or mounted in another mount namespace; end it: kill %d",
+			    store, holder.pid, holder.mountpoint, holder.pid);
+	/* One process owns a store, but the daemon that does shows every LSN. */
+	if (state == HOLDER_STAYS && holder.shows_all && !lsn_is_head(lsn))
+		return fail("the store %s is mounted at %s already, and one process owns a store; mount "
+			    "LSN %" PRIu64 " from there, as root: mount --bind -o ro '%s/lsn/%" PRIu64
+			    "/rel' '%s'",
+			    store, holder.mountpoint, lsn.value, holder.mountpoint, lsn.value,
+			    mountpoint);
+	return STATUS_OK;
+}
+
 static int fail_store(const char *path, int err)
 {
 	if (err == -ENOENT)
@@ -361,25 +310,64 @@ static int fail_store(const char *path, int err)
 	return fail("the store %s can't be reached: %s", path, strerror(-err));
 }
 
+/*
+ * Who may
+ */
+
+/* Is there a line "user_allow_other" in /etc/fuse.conf, which fusermount3 asks? */
+static bool users_may_allow_other(void)
+{
+	FILE *file = fopen("/etc/fuse.conf", "re");
+	char line[256], word[32];
+	bool may = false;
+
+	while (file && !may && fgets(line, sizeof(line), file))
+		may = sscanf(line, "%31s", word) == 1 && strcmp(word, "user_allow_other") == 0;
+	if (file)
+		fclose(file);
+	return may;
+}
+
+static int user_check(const struct mount_options *options)
+{
+	/* libfuse opens it as who calls it, and only then asks fusermount3 to mount. */
+	if (access("/dev/fuse", R_OK | W_OK) != 0 && errno == EACCES)
+		return fail("/dev/fuse is closed to users other than root; open it, as root: chmod 666 "
+			    "/dev/fuse");
+	if (options->allow_other != true || geteuid() == 0 || users_may_allow_other())
+		return STATUS_OK;
+	return fail("allow_other is for root, unless /etc/fuse.conf has a line that says "
+		    "user_allow_other; leave it out, or have root add that line");
+}
+
 static int mount_store(const struct arguments *arguments)
 {
+	const struct mount_options *mount = &arguments->options;
 	char store[PATH_MAX], mountpoint[PATH_MAX];
 	struct serve_options options = {
 		.store_path = store,
 		.mountpoint = mountpoint,
-		.fuse_options = arguments->fuse_options ? arguments->fuse_options : "",
-		.allow_other = arguments->allow_other < 0 ? geteuid() == 0 : arguments->allow_other,
+		.fuse_options = mount->fuse ? mount->fuse : "",
+		.allow_other = mount->allow_other < 0 ? geteuid() == 0 : mount->allow_other,
 		.foreground = arguments->foreground,
-		.store = arguments->store_options,
+		.store = mount->store,
+		.view = mount->view,
 		.mounted = foreground_mounted,
 	};
 	int status;
 
-	if (!realpath(arguments->store, store))
-		return fail_store(arguments->store, -errno);
+	options.store.read_only = mount->read_only;
 	if (!realpath(arguments->mountpoint, mountpoint))
 		return fail_mountpoint(arguments->mountpoint, -errno);
+	if (mount->remount)
+		return remount(mountpoint, mount);
+	if (!realpath(arguments->store, store))
+		return fail_store(arguments->store, -errno);
 	status = mountpoint_check(mountpoint, store);
+	if (!status)
+		status = user_check(mount);
+	if (!status)
+		status = store_check_free(store, mountpoint, mount->view.at);
 	if (status)
 		return status;
 	return arguments->foreground ? serve_or_fail(&options) : serve_in_background(&options);
@@ -387,11 +375,13 @@ static int mount_store(const struct arguments *arguments)
 
 int cmd_mount(int argc, char **argv)
 {
-	struct arguments arguments = {.allow_other = -1};
+	struct arguments arguments = {0};
 	int status;
 
+	mount_options_init(&arguments.options);
 	argp_parse(&mount_argp, argc, argv, 0, NULL, &arguments);
 	status = mount_store(&arguments);
-	free(arguments.fuse_options);
+	mount_options_free(&arguments.options);
+	free(arguments.list);
 	return status;
 }

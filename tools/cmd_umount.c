@@ -1,10 +1,10 @@
 /* varve umount MOUNTPOINT */
 #include <argp.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,7 +41,8 @@ static const struct argp umount_argp = {
 	.parser = umount_parse,
 	.args_doc = "MOUNTPOINT",
 	.doc = "Unmount, and return once everything is on disk and the store is free to be mounted "
-	       "again. Also clears a dead mount (\"Transport endpoint is not connected\").",
+	       "again. Also clears a dead mount (\"Transport endpoint is not connected\"). If the store "
+	       "is mounted at another place too (mount --bind), it stays in use there, and is told of.",
 };
 
 /* The absolute path without asking what is mounted there, which may be dead:
@@ -202,17 +203,38 @@ static int lock_wait(const char *store)
 	return STATUS_OK;
 }
 
-static int umount_varve(const char *mountpoint)
+/* The mount goes, and others of the same store stay: what was written by it is to be on disk all the
+ * same. */
+static int umount_one_of_several(const struct mount_entry *entry, const struct mount_entry *other)
 {
-	struct waiter waiter = {.pid_fd = -1};
-	char store[PATH_MAX];
-	bool dead;
+	int fd = open(entry->mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int err = fd < 0 || fsync(fd) == 0 ? 0 : -errno;
+
+	if (fd >= 0)
+		close(fd);
+	if (err)
+		return fail("%s can't be synced: %s", entry->source, strerror(-err));
+	err = unmount(entry->mountpoint);
+	if (err)
+		return fail_unmount(entry->mountpoint, err);
+	printf("%s is still mounted at %s\n", entry->source, other->mountpoint);
+	return STATUS_OK;
+}
+
+/* A mount whose daemon is gone: nobody can use it, whoever has files open there. */
+static int umount_dead(const char *mountpoint)
+{
+	int err = unmount_detach(mountpoint);
+
+	return err ? fail_unmount(mountpoint, err) : STATUS_OK;
+}
+
+static int umount_last(const char *mountpoint, const char *store)
+{
+	struct waiter waiter;
 	int err, status;
 
-	/* A dead mount can't tell its store, and has no daemon to wait for. */
-	dead = client_store_of(mountpoint, store) != 0;
-	if (!dead)
-		waiter_open(store, &waiter);
+	waiter_open(store, &waiter);
 	err = unmount(mountpoint);
 	if (err)
 		status = fail_unmount(mountpoint, err);
@@ -221,9 +243,24 @@ static int umount_varve(const char *mountpoint)
 	else if (waiter.pid_fd >= 0)
 		status = end_wait(&waiter);
 	else
-		status = dead ? STATUS_OK : lock_wait(store);
+		status = lock_wait(store);
 	waiter_close(&waiter);
 	return status;
+}
+
+static int umount_varve(const struct mount_entry *entry)
+{
+	struct mount_entry other;
+	char store[PATH_MAX];
+	int err;
+
+	err = client_store_of(entry->mountpoint, store);
+	if (err == -ENOTCONN || err == -ECONNABORTED)
+		return umount_dead(entry->mountpoint);
+	if (mount_table_find_other(entry->major, entry->minor, entry->mountpoint, &other) == 0)
+		return umount_one_of_several(entry, &other);
+	/* Root is kept out of a user's mount, but not of the table. */
+	return umount_last(entry->mountpoint, err ? entry->source : store);
 }
 
 int cmd_umount(int argc, char **argv)
@@ -247,5 +284,5 @@ int cmd_umount(int argc, char **argv)
 		return fail(
 			"what is mounted at %s is of type %s, not varve's; unmount it: umount '%s'",
 			mountpoint, entry.type, mountpoint);
-	return umount_varve(mountpoint);
+	return umount_varve(&entry);
 }

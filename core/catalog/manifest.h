@@ -29,7 +29,7 @@
 #include "table_summary.h"
 
 #define MANIFEST_NAME "manifest"
-#define MANIFEST_FORMAT_VERSION 2u
+#define MANIFEST_FORMAT_VERSION 3u
 #define MANIFEST_RECORD_BYTES_MAX (1u << 20)
 #define MANIFEST_TAG_BYTES_MAX 255u
 #define MANIFEST_INPUTS_MAX 4096u       /* runs that one merge may take */

@@ -170,6 +170,10 @@ static int publish(struct engine *engine, struct lease *lease, struct batch_entr
 		pins_raise(&engine->pins, lease->lsn);
 	if (!engine->open_since_ns)
 		engine->open_since_ns = engine_clock_ns();
+	if (lease->lsn.value > engine->lend.lend_until) {
+		engine->lend.lend_until = UINT64_MAX;
+		pthread_cond_signal(&engine->work);
+	}
 	return 0;
 }
 

@@ -369,6 +369,14 @@ static int lasting_error(const struct compactor *compactor)
 	return 0;
 }
 
+/* One merge at a time has buffers. The others go on by what is on disk, which costs a seek in each of their inputs. */
+static void rest_others(struct compactor *compactor, const struct merge_job *job)
+{
+	for (struct merge_job *other = compactor->jobs; other; other = other->next)
+		if (other != job && other->merge)
+			merge_job_rest(compactor, other);
+}
+
 /* Do a piece, with smaller layers where the disk is nearly full. */
 static int do_piece(struct engine *engine, struct merge_job *job, bool *fatal_out)
 {
@@ -394,23 +402,33 @@ static void set_error(struct compactor *compactor, int err)
 	pthread_mutex_unlock(&compactor->lock);
 }
 
+/* Its last piece is live. Who wished for it finds its memory given back. */
+static void finish_job(struct compactor *compactor, struct merge_job *job)
+{
+	struct engine_gc gc = job->gc;
+	bool wished = job->wished;
+
+	remove_job(compactor, job);
+	if (wished)
+		wish_end(compactor, &gc, 0);
+}
+
 /* 0: go on; 1: wait a while, something failed that may pass. */
 static int advance(struct engine *engine, struct merge_job *job)
 {
 	struct compactor *compactor = &engine->compactor;
 	int64_t start_ns = engine_clock_ns();
 	bool fatal;
-	int err = do_piece(engine, job, &fatal);
+	int err;
 
+	rest_others(compactor, job);
+	err = do_piece(engine, job, &fatal);
 	atomic_fetch_add(&compactor->busy_ns, (uint64_t)(engine_clock_ns() - start_ns));
 	if (err >= 0) {
 		engine_pace_learn(engine);
 		set_error(compactor, lasting_error(compactor));
-		if (err == 1) {
-			if (job->wished)
-				wish_end(compactor, &job->gc, 0);
-			remove_job(compactor, job);
-		}
+		if (err == 1)
+			finish_job(compactor, job);
 		return 0;
 	}
 	if (err == -ECANCELED)

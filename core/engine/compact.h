@@ -37,7 +37,7 @@ struct merge_job {
 	int barred;                     /* a layer of it can't be read, -errno: it rests; 0 */
 	struct key from;                /* where the next piece begins */
 	uint32_t layer_count;           /* that came out so far */
-	/* open between pieces; NULL: from @from */
+	/* open between pieces until another merge has its turn; NULL: from @from */
 	struct merge *merge;
 	struct table_entry entry;       /* the version the next piece begins with, if have_entry */
 	bool have_entry;
@@ -61,7 +61,7 @@ struct piece_limits {
  */
 int merge_piece(struct engine *engine, struct merge_job *job, const struct piece_limits *limits,
 		bool *fatal_out);
-/* Close what is open between pieces. */
+/* Close what is open between pieces, and give its memory back. */
 void merge_job_rest(struct compactor *compactor, struct merge_job *job);
 
 struct compactor {
@@ -92,7 +92,7 @@ struct compactor {
 	_Atomic uint64_t read_bytes, written_bytes, dropped_bytes, dropped_versions, piece_count;
 	_Atomic uint64_t busy_ns;
 	_Atomic uint32_t merge_count;   /* under way */
-	_Atomic uint64_t buffer_bytes;  /* that their inputs are read into */
+	_Atomic uint64_t buffer_bytes;  /* that their inputs are read into, and what comes out is written from */
 };
 
 int compactor_init(struct compactor *compactor);

@@ -370,6 +370,7 @@ void engine_usage_get(struct engine *engine, struct engine_usage *usage_out)
 	usage_out->newest = engine_newest(engine);
 	usage_out->durable = lsn_make(atomic_load(&engine->durable));
 	usage_out->cache_bytes = block_cache_bytes(engine->cache);
+	usage_out->cache_waiting_bytes = block_cache_waiting_bytes(engine->cache);
 	usage_out->cache_budget_bytes = block_cache_budget(engine->cache);
 	usage_out->memory_bytes = engine->memory.memory_bytes;
 	usage_out->view_bytes = mapped_views_bytes(engine->views);

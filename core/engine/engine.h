@@ -31,7 +31,8 @@ struct engine;
  */
 struct retention_hooks {
 	void *context;
-	/*
+	/* They may be called before engine_open returned.
+	 *
 	 * Is anything of inode @ino seen at @at? With @for_good: or at any LSN above it, or by an open
 	 * descriptor at the head. 1 and *view_out, closed by close; 0: nothing is; -errno: it can't be
 	 * told, so all is kept.
@@ -39,7 +40,8 @@ struct retention_hooks {
 	int (*open)(void *context, const struct layer_guard *guard, uint64_t ino, struct lsn at,
 		    bool for_good, void **view_out);
 	/* Is the version at @lsn of page @block, the newest one there, seen? */
-	bool (*sees_page)(void *context, void *view, uint64_t block, struct lsn lsn);
+	bool (*sees_page)(void *context, const struct layer_guard *guard, void *view, uint64_t block,
+			  struct lsn lsn);
 	void (*close)(void *context, void *view);
 	size_t attr_bytes;              /* of a value of KEY_ATTR; 0: a page's */
 };
@@ -150,6 +152,10 @@ void engine_end_waits(struct engine *engine);
 
 /* ---- reading: under a guard ---- */
 
+/* Before a read that may bring blocks into the cache: wait a moment while those that left it take too much memory
+ * (block_cache_pace). The caller holds no guard and no lock. */
+void engine_read_pace(struct engine *engine);
+
 /* Pin the layers there are. Returns the newest LSN, which they cover. An LSN learnt
  * before the guard was taken is covered too; one learnt later may not be. */
 struct lsn engine_guard_take(struct engine *engine, struct layer_guard *guard);
@@ -165,6 +171,10 @@ int engine_find(const struct layer_guard *guard, struct key key, struct lsn lsn,
  */
 int engine_load(const struct layer_guard *guard, const struct version *version, void *value,
 		size_t room_bytes, size_t *size_out);
+
+/* engine_find and engine_load in one pass through the layers. 1: there is none, or a tombstone. */
+int engine_get(const struct layer_guard *guard, struct key key, struct lsn lsn, void *value,
+	       size_t room_bytes, size_t *size_out, struct version *version_out);
 
 /* engine_load, unless it would read much, or from the disk. 2: it would. */
 int engine_load_at_hand(const struct layer_guard *guard, const struct version *version, void *value,
@@ -185,6 +195,11 @@ int engine_find_pages(const struct layer_guard *guard, uint64_t ino, uint64_t fi
 int engine_page(const struct layer_guard *guard, const struct version *version,
 		size_t page_bytes, bool stream, uint8_t *scratch, const uint8_t **page_out);
 
+/* The page of block @block at @lsn in one pass through the layers, as engine_page gives it to who reads a few: a
+ * version at or below @floor counts as a hole. */
+int engine_get_page(const struct layer_guard *guard, uint64_t ino, uint64_t block, struct lsn lsn,
+		    struct lsn floor, size_t page_bytes, uint8_t *scratch, const uint8_t **page_out);
+
 /* Each name key of directory @ino, at any LSN, index >= @from, in any order, perhaps
  * more than once. Stops at a result that is not 0 and returns it. */
 int engine_each_name(const struct layer_guard *guard, uint64_t ino, uint64_t from,
@@ -203,6 +218,7 @@ struct engine_usage {
 	uint64_t arena_capacity_bytes, arena_used_bytes, arena_dirty_bytes;
 	uint64_t arena_held_bytes[5];           /* by enum arena_purpose */
 	uint64_t index_bytes, cache_bytes, version_count;
+	uint64_t cache_waiting_bytes;           /* evicted from the cache and not yet freed */
 	uint64_t memory_bytes, cache_budget_bytes;      /* the budget, and what the cache has of it */
 	uint64_t view_bytes;                    /* of mapped files that are in this process's page tables, at most */
 	uint64_t merge_bytes;                   /* buffers of merges under way */

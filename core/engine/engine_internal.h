@@ -30,6 +30,14 @@
 #define PACE_STEP 8u            /* so many more, and a byte costs a writer what it costs compaction */
 #define PACE_MAX 48u            /* ... at which they wait */
 
+/* What the block cache was lent (lend.c). */
+struct lend {
+	uint64_t lent_bytes;            /* the background's, as all but: */
+	uint64_t lend_until;            /* the LSN beyond which it is to be asked back; guarded by commit_lock */
+	uint64_t looked_newest;         /* the newest LSN at looked_ns, CLOCK_MONOTONIC */
+	int64_t looked_ns;
+};
+
 struct engine {
 	/* constant after engine_open */
 	int dir_fd, layers_fd;
@@ -89,6 +97,7 @@ struct engine {
 	int seal_error;                 /* of the last attempt to seal */
 	uint64_t idle_newest;           /* the newest LSN when the background last looked */
 	int64_t idle_since_ns;          /* CLOCK_MONOTONIC since which it is that */
+	struct lend lend;
 	int64_t open_since_ns;          /* CLOCK_MONOTONIC when the open layer got its first batch; 0: empty */
 };
 
@@ -133,6 +142,11 @@ int engine_flip(struct engine *engine);
 /* freeze.c */
 void *background_main(void *engine);
 void *spare_main(void *engine);
+
+/* lend.c */
+/* Lend the block cache what is not needed, or ask it back. The background's; commit_lock is held, and
+ * released meanwhile. */
+void engine_lend(struct engine *engine);
 
 /* recover.c */
 int engine_recover(struct engine *engine, struct report *report);

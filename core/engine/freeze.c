@@ -262,9 +262,11 @@ void *background_main(void *context)
 			pthread_cond_broadcast(&engine->turn);
 			pthread_cond_broadcast(&engine->sealed);
 			wait_for_work(engine);
-		} else if (!background_step(engine)) {
-			wait_for_work(engine);
+			continue;
 		}
+		engine_lend(engine);
+		if (!background_step(engine))
+			wait_for_work(engine);
 	}
 	pthread_mutex_unlock(&engine->commit_lock);
 	return NULL;

@@ -122,9 +122,15 @@ static bool block_is_seen(struct keeper *keeper, const struct table_entry *entry
 {
 	const struct retention_hooks *hooks = &keeper->engine->options.retention;
 	void *view = keeper->points[point].view;
+	struct layer_guard guard;
+	bool seen;
 
-	return key_kind(entry->key) != KEY_PAGE || !view ||
-	       hooks->sees_page(hooks->context, view, key_index(entry->key), entry->lsn);
+	if (key_kind(entry->key) != KEY_PAGE || !view)
+		return true;
+	engine_guard_take(keeper->engine, &guard);
+	seen = hooks->sees_page(hooks->context, &guard, view, key_index(entry->key), entry->lsn);
+	layer_guard_drop(&guard);
+	return seen;
 }
 
 /* A version that says that something is gone: while an older version is kept, so must this be, or
@@ -219,8 +225,9 @@ static int make_image(struct keeper *keeper, struct table_entry *entry)
 	entry->weight = 0;
 	entry->form = err ? VERSION_LOST : VERSION_IMAGE;
 	entry->payload = keeper->image;
-	/* A page is zeros beyond its image. */
-	while (key_kind(entry->key) == KEY_PAGE && size && !keeper->image[size - 1])
+	/* A page is zeros beyond its image, and so is a node of a page map. */
+	while ((key_kind(entry->key) == KEY_PAGE || key_kind(entry->key) == KEY_MAP) && size &&
+	       !keeper->image[size - 1])
 		size--;
 	entry->size_bytes = err ? 0 : (uint32_t)size;
 	return 0;

@@ -9,6 +9,8 @@
 #include "sealed_cursor.h"
 
 #define TIME_BYTES 8u
+#define WINDOW_BYTES_MIN (16u << 10)
+#define CURSOR_OTHER_BYTES (32u << 10)  /* of a cursor besides its window: a block, a part of a log */
 
 struct batch_time {
 	struct lsn lsn;
@@ -34,8 +36,25 @@ struct merge {
 	uint32_t count;
 	uint32_t current;               /* whose head was given out last; @count: none was */
 	struct key from;
+	uint32_t window_bytes;
 	uint64_t bytes;
 };
+
+uint64_t merge_input_bytes(uint32_t window_bytes)
+{
+	return (uint64_t)window_bytes + CURSOR_OTHER_BYTES;
+}
+
+uint32_t merge_window_bytes(uint64_t budget_bytes, uint32_t input_count)
+{
+	uint64_t each = budget_bytes / (input_count ? input_count : 1);
+
+	if (each >= merge_input_bytes(CURSOR_WINDOW_BYTES))
+		return CURSOR_WINDOW_BYTES;
+	if (each <= merge_input_bytes(WINDOW_BYTES_MIN))
+		return WINDOW_BYTES_MIN;
+	return (uint32_t)(each - CURSOR_OTHER_BYTES);
+}
 
 static const struct key time_key = { KEY_TIME_INO, (uint64_t)KEY_TIME << KEY_INDEX_BITS };
 
@@ -108,13 +127,13 @@ static void close_cursors(struct source *source)
 	source->sealed = NULL;
 }
 
-static int open_cursor(struct source *source, struct key from)
+static int open_cursor(const struct merge *merge, struct source *source)
 {
 	struct layer *layer = source->layers[source->at];
 
 	if (layer->kind == LAYER_TABLE)
-		return table_cursor_open(layer, from, &source->table);
-	return sealed_cursor_open(layer, from, &source->sealed);
+		return table_cursor_open(layer, merge->from, merge->window_bytes, &source->table);
+	return sealed_cursor_open(layer, merge->from, merge->window_bytes, &source->sealed);
 }
 
 /* Load the times of a log-order layer, whose turn has come. */
@@ -143,7 +162,7 @@ static int source_next(struct merge *merge, struct source *source)
 			return 0;
 		}
 		if (!source->table && !source->sealed) {
-			err = open_cursor(source, merge->from);
+			err = open_cursor(merge, source);
 			if (err)
 				return err;
 		}
@@ -183,7 +202,7 @@ static int source_open(struct merge *merge, struct source *source, const struct 
 }
 
 int merge_open(const struct merge_input *inputs, uint32_t count, struct key from,
-	       struct merge **merge_out)
+	       uint32_t window_bytes, struct merge **merge_out)
 {
 	struct merge *merge = calloc(1, sizeof(*merge));
 	int err = 0;
@@ -192,6 +211,7 @@ int merge_open(const struct merge_input *inputs, uint32_t count, struct key from
 	if (!merge)
 		return -ENOMEM;
 	merge->from = from;
+	merge->window_bytes = window_bytes;
 	merge->current = count;
 	merge->sources = calloc(count + (size_t)1, sizeof(*merge->sources));
 	if (!merge->sources)

@@ -19,7 +19,6 @@
 #include "table_layer.h"
 
 #define MERGE_INPUTS_MAX 256u
-#define MERGE_INPUT_BYTES (600u << 10)  /* memory that a run is read into, about: one cursor */
 #define MERGE_TIME_STEP_NS 1000000      /* of batches nearer than this the first one's time is kept */
 
 /* One run: its layers, ascending. */
@@ -31,11 +30,19 @@ struct merge_input {
 struct merge;
 
 /*
+ * The window through which each of @input_count runs may be read if all of them together are to take
+ * @budget_bytes: at most as much as pays, and at least 16 KiB, however many there are.
+ */
+uint32_t merge_window_bytes(uint64_t budget_bytes, uint32_t input_count);
+/* Memory that a run is read into, about: its cursor with such a window, and a block. */
+uint64_t merge_input_bytes(uint32_t window_bytes);
+
+/*
  * Begin with the first key >= @from. @inputs are in the order of their spans; they are
  * copied. 0 and *merge_out, freed by merge_close; -ENOMEM; -EBADMSG, -errno: a layer can't be read.
  */
 int merge_open(const struct merge_input *inputs, uint32_t count, struct key from,
-	       struct merge **merge_out);
+	       uint32_t window_bytes, struct merge **merge_out);
 
 /*
  * The next version; its payload is valid until the next call. One whose bytes are damaged

@@ -30,6 +30,7 @@ struct piece {
 	struct layer **layers;          /* one for each summary, once opened */
 	uint32_t count, room;
 	uint64_t written_bytes;         /* of finished layers */
+	uint64_t writer_bytes;          /* memory of @writer, as it is counted */
 	bool write_failed;              /* the error came from writing, not from reading */
 	bool named;                     /* the manifest may name the layers: their files stay */
 	bool broken;                    /* the manifest takes no more records */
@@ -41,6 +42,15 @@ static void unlink_layer(struct engine *engine, uint64_t layer_id)
 
 	layer_name(layer_id, name);
 	(void)io_unlink(engine->layers_fd, name);
+}
+
+static void count_writer(struct piece *piece)
+{
+	uint64_t bytes = piece->writer ? table_writer_memory_bytes(piece->writer) : 0;
+
+	if (bytes != piece->writer_bytes)
+		atomic_fetch_add(&piece->engine->compactor.buffer_bytes, bytes - piece->writer_bytes);
+	piece->writer_bytes = bytes;
 }
 
 /* The layer under way is whole. */
@@ -65,6 +75,7 @@ static int finish_layer(struct piece *piece, enum table_ending ending)
 		return err;
 	table_writer_free(piece->writer);
 	piece->writer = NULL;
+	count_writer(piece);
 	piece->written_bytes += piece->summaries[piece->count].file_bytes;
 	piece->count++;
 	return 0;
@@ -112,6 +123,7 @@ static int write_version(void *context, const struct table_entry *entry)
 		err = table_writer_add(piece->writer, entry->key, entry->lsn, entry->position,
 				       entry->form, entry->weight, entry->payload,
 				       entry->size_bytes);
+	count_writer(piece);
 	piece->last_key = entry->key;
 	piece->write_failed |= err != 0;
 	return err;
@@ -294,6 +306,8 @@ static void piece_end(struct piece *piece)
 {
 	discard(piece);
 	table_writer_free(piece->writer);
+	piece->writer = NULL;
+	count_writer(piece);
 	keeper_close(piece->keeper);
 	retention_free(&piece->retention);
 	free(piece->summaries);
@@ -330,6 +344,7 @@ static int job_open(struct engine *engine, struct merge_job *job)
 {
 	struct merge_input inputs[MERGE_INPUTS_MAX];
 	struct gather_layers all = { NULL, 0 };
+	uint32_t window_bytes = merge_window_bytes(engine->memory.merge_bytes, job->input_count);
 	struct layer_guard guard;
 	int err = 0;
 
@@ -350,8 +365,8 @@ static int job_open(struct engine *engine, struct merge_job *job)
 	if (!all.layers)
 		return -ENOMEM;
 	job->layers = all.layers;
-	err = merge_open(inputs, job->input_count, job->from, &job->merge);
-	job->buffer_bytes = (uint64_t)job->input_count * MERGE_INPUT_BYTES;
+	err = merge_open(inputs, job->input_count, job->from, window_bytes, &job->merge);
+	job->buffer_bytes = job->input_count * merge_input_bytes(window_bytes);
 	atomic_fetch_add(&engine->compactor.buffer_bytes, job->buffer_bytes);
 	job->bytes_before = 0;
 	if (err)

@@ -14,6 +14,11 @@
 #include "io.h"
 #include "patch.h"
 
+void engine_read_pace(struct engine *engine)
+{
+	block_cache_pace(engine->cache);
+}
+
 struct lsn engine_guard_take(struct engine *engine, struct layer_guard *guard)
 {
 	for (;;) {
@@ -141,70 +146,6 @@ int engine_find_pages(const struct layer_guard *guard, uint64_t ino, uint64_t fi
 /* More patches than this allows cost more to read than an image costs to write. */
 #define AT_HAND_WEIGHT_MAX 32u
 
-/* The versions to be applied, newest first; the last stands alone. */
-struct version_chain {
-	struct version versions[VERSION_WEIGHT_MAX + 1];
-	uint32_t count;
-};
-
-/* Take @count more versions that lie one behind the other into the chain. 0: it goes on; 1: it ends
- * here; -errno: no chain is like that. */
-static int chain_take(struct version_chain *chain, uint32_t count)
-{
-	for (; count; count--) {
-		const struct version *above = &chain->versions[chain->count - 1];
-		const struct version *below = &chain->versions[chain->count];
-
-		/* The weight falls with every step, so the chain ends. */
-		if (below->form == VERSION_TOMBSTONE || below->weight >= above->weight)
-			return -EUCLEAN;
-		if (below->form == VERSION_LOST)
-			return -EBADMSG;
-		chain->count++;
-		if (!below->weight)
-			return 1;
-	}
-	return 0;
-}
-
-/* What a run has of the chain below @chain's end. As above. */
-static int chain_collect_run(const struct layer_run *run, struct version_chain *chain)
-{
-	struct key key = chain->versions[0].key;
-	uint32_t count;
-	int err = 0;
-
-	do {
-		struct lsn below = lsn_make(chain->versions[chain->count - 1].lsn.value - 1);
-		struct layer *layer = layer_run_find(run, key, below);
-
-		count = 0;
-		if (layer)
-			err = layer_find_chain(layer, key, below, chain->versions + chain->count,
-					       VERSION_WEIGHT_MAX + 1 - chain->count, &count);
-		else if (is_lost(run, key))
-			err = lost_run_error(run);
-		if (!err)
-			err = chain_take(chain, count);
-		/* A run of many layers may have the rest in the one before. */
-	} while (!err && count && run->level);
-	return err;
-}
-
-/* One pass through the runs, whatever the length of the chain. */
-static int chain_collect(const struct layer_guard *guard, const struct version *top,
-			 struct version_chain *chain)
-{
-	int err = top->weight == 0;
-
-	chain->versions[0] = *top;
-	chain->count = 1;
-	for (uint32_t i = err ? 0 : layer_map_reach(guard->map, lsn_make(top->lsn.value - 1));
-	     i-- > 0 && !err;)
-		err = chain_collect_run(guard->map->runs[i], chain);
-	return err < 0 ? err : err == 1 ? 0 : -EUCLEAN;
-}
-
 static void log_bad_version(const struct version *version, int err)
 {
 	char name[LAYER_NAME_BYTES];
@@ -215,6 +156,91 @@ static void log_bad_version(const struct version *version, int err)
 		 (unsigned long long)version->key.ino, (unsigned)key_kind(version->key),
 		 (unsigned long long)key_index(version->key),
 		 err == -EBADMSG ? "its checksum is wrong" : strerror(-err));
+}
+
+/* The versions to be applied, newest first; the last stands alone. */
+struct version_chain {
+	struct key key;
+	struct lsn below;               /* where the next is looked for */
+	struct lsn floor;               /* the first is dead if it is not above */
+	uint32_t count;
+	struct version versions[VERSION_WEIGHT_MAX + 1];
+};
+
+/* Is there nothing that @version would be applied to, or no need? */
+static bool stands_alone(const struct version_chain *chain, const struct version *version)
+{
+	return version->form == VERSION_TOMBSTONE || version->form == VERSION_LOST || !version->weight ||
+	       version->lsn.value <= chain->floor.value;
+}
+
+/* Is there nothing to be seen? */
+static bool is_hole(const struct version_chain *chain)
+{
+	return chain->versions[0].form == VERSION_TOMBSTONE ||
+	       chain->versions[0].lsn.value <= chain->floor.value;
+}
+
+/* Take @count more versions that lie one behind the other into the chain. 0: it goes on; 1: it ends
+ * here; -errno: no chain is like that. A tombstone, or what is lost, may be its first. */
+static int chain_take(struct version_chain *chain, uint32_t count)
+{
+	for (; count; count--) {
+		const struct version *here = &chain->versions[chain->count];
+
+		if (chain->count) {
+			/* The weight falls with every step, so the chain ends. */
+			if (here->form == VERSION_TOMBSTONE || here->weight >= here[-1].weight)
+				return -EUCLEAN;
+			if (here->form == VERSION_LOST)
+				return -EBADMSG;
+		}
+		chain->count++;
+		if (stands_alone(chain, here))
+			return 1;
+		chain->below = lsn_make(here->lsn.value - 1);
+	}
+	return 0;
+}
+
+/* What a run has of the chain below its end. As above. */
+static int chain_collect_run(const struct layer_run *run, struct version_chain *chain)
+{
+	uint32_t count;
+	int err = 0;
+
+	do {
+		struct layer *layer = layer_run_find(run, chain->key, chain->below);
+
+		count = 0;
+		if (layer)
+			err = layer_find_chain(layer, chain->key, chain->below,
+					       chain->versions + chain->count,
+					       VERSION_WEIGHT_MAX + 1 - chain->count, &count);
+		else if (is_lost(run, chain->key))
+			err = lost_run_error(run);
+		if (!err)
+			err = chain_take(chain, count);
+		/* A run of many layers may have the rest in the one before. */
+	} while (!err && count && run->level);
+	return err;
+}
+
+/* One pass through the runs, whatever the length of the chain. 0; 1: there is no version; -errno. */
+static int chain_collect(const struct layer_guard *guard, struct version_chain *chain)
+{
+	int err = 0;
+
+	for (uint32_t i = layer_map_reach(guard->map, chain->below); i-- > 0 && !err;)
+		err = chain_collect_run(guard->map->runs[i], chain);
+	if (!err && !chain->count)
+		return 1;
+	err = err < 0 ? err : err == 1 ? 0 : -EUCLEAN;
+	if (!err && chain->versions[0].form == VERSION_LOST && !is_hole(chain))
+		err = -EBADMSG;
+	if (err && chain->count)
+		log_bad_version(&chain->versions[0], err);
+	return err;
 }
 
 #define SCRATCH_BYTES 2048u     /* patches are seldom larger */
@@ -302,6 +328,8 @@ static int chain_apply(const struct version_chain *chain, void *value, size_t ro
 
 	if (!apply.scratch)
 		return -ENOMEM;
+	if (chain->count > 1)
+		versions_prefetch(chain->versions, chain->count);
 	/* An open layer's payload is used where it is mapped, so a file cut short is met here. */
 	err = fault_guarded(apply_all, &apply);
 	if (err) {
@@ -315,22 +343,37 @@ static int chain_apply(const struct version_chain *chain, void *value, size_t ro
 	return err;
 }
 
-/* 0; 1: a tombstone; -errno. */
-static int chain_start(const struct layer_guard *guard, const struct version *version,
-		       struct version_chain *chain)
+/* The chain of the newest version at or below @lsn. 0; 1: there is none above @floor, or a tombstone; -errno. */
+static int chain_find(const struct layer_guard *guard, struct key key, struct lsn lsn, struct lsn floor,
+		      struct version_chain *chain)
 {
 	int err;
 
+	chain->key = key;
+	chain->below = lsn;
+	chain->floor = floor;
+	chain->count = 0;
+	err = chain_collect(guard, chain);
+	return err ? err : is_hole(chain);
+}
+
+/* The chain of a version that was found. As above. */
+static int chain_start(const struct layer_guard *guard, const struct version *version,
+		       struct version_chain *chain)
+{
+	chain->key = version->key;
+	chain->below = lsn_make(version->lsn.value - 1);
+	chain->floor = lsn_make(0);
+	chain->versions[0] = *version;
+	chain->count = 1;
 	if (version->form == VERSION_TOMBSTONE)
 		return 1;
-	if (version->form == VERSION_LOST) {
-		log_bad_version(version, -EBADMSG);
-		return -EBADMSG;
-	}
-	err = chain_collect(guard, version, chain);
-	if (err)
-		log_bad_version(version, err);
-	return err;
+	if (version->form != VERSION_LOST && !version->weight)
+		return 0;
+	if (version->form != VERSION_LOST)
+		return chain_collect(guard, chain);
+	log_bad_version(version, -EBADMSG);
+	return -EBADMSG;
 }
 
 int engine_load(const struct layer_guard *guard, const struct version *version, void *value,
@@ -341,6 +384,19 @@ int engine_load(const struct layer_guard *guard, const struct version *version, 
 
 	*size_out = 0;
 	return err ? err : chain_apply(&chain, value, room_bytes, size_out);
+}
+
+int engine_get(const struct layer_guard *guard, struct key key, struct lsn lsn, void *value,
+	       size_t room_bytes, size_t *size_out, struct version *version_out)
+{
+	struct version_chain chain;
+	int err = chain_find(guard, key, lsn, lsn_make(0), &chain);
+
+	*size_out = 0;
+	if (err)
+		return err;
+	*version_out = chain.versions[0];
+	return chain_apply(&chain, value, room_bytes, size_out);
 }
 
 int engine_load_at_hand(const struct layer_guard *guard, const struct version *version, void *value,
@@ -361,6 +417,22 @@ int engine_load_at_hand(const struct layer_guard *guard, const struct version *v
 	return chain_apply(&chain, value, room_bytes, size_out);
 }
 
+/* Is it a page that lies whole in memory? */
+static bool is_whole(const struct version *version, size_t page_bytes)
+{
+	return version->form == VERSION_IMAGE && version->size_bytes == page_bytes;
+}
+
+/* 0 and *page_out; 1: it does not lie where it could be looked at; -errno. */
+static int page_view(const struct version *version, const uint8_t **page_out)
+{
+	int err = version_view(version, page_out);
+
+	if (err < 0)
+		log_bad_version(version, err);
+	return err;
+}
+
 int engine_page(const struct layer_guard *guard, const struct version *version,
 		size_t page_bytes, bool stream, uint8_t *scratch, const uint8_t **page_out)
 {
@@ -370,14 +442,30 @@ int engine_page(const struct layer_guard *guard, const struct version *version,
 	*page_out = NULL;
 	if (!version->form || version->form == VERSION_TOMBSTONE)
 		return 0;
-	if (version->form == VERSION_IMAGE && version->size_bytes == page_bytes &&
-	    (stream || version->layer->kind != LAYER_SEALED)) {
-		err = version_view(version, page_out);
-		if (err < 0)
-			log_bad_version(version, err);
-	}
+	if (is_whole(version, page_bytes) && (stream || version->layer->kind != LAYER_SEALED))
+		err = page_view(version, page_out);
 	if (err == 1) {
 		err = engine_load(guard, version, scratch, page_bytes, &size);
+		*page_out = err ? NULL : scratch;
+	}
+	return err;
+}
+
+int engine_get_page(const struct layer_guard *guard, uint64_t ino, uint64_t block, struct lsn lsn,
+		    struct lsn floor, size_t page_bytes, uint8_t *scratch, const uint8_t **page_out)
+{
+	struct version_chain chain;
+	size_t size;
+	int err = chain_find(guard, key_make(ino, KEY_PAGE, block), lsn, floor, &chain);
+
+	*page_out = NULL;
+	if (err)
+		return err < 0 ? err : 0;
+	err = 1;
+	if (is_whole(&chain.versions[0], page_bytes) && chain.versions[0].layer->kind != LAYER_SEALED)
+		err = page_view(&chain.versions[0], page_out);
+	if (err == 1) {
+		err = chain_apply(&chain, scratch, page_bytes, &size);
 		*page_out = err ? NULL : scratch;
 	}
 	return err;

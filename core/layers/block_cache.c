@@ -1,5 +1,6 @@
 #include "block_cache.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -18,6 +19,8 @@
 #define GIVE_WAY_STEPS 8u
 #define CROWD_PART 12u          /* of the budget: with so much beyond it a load waits a little */
 #define CROWD_WAIT_NS 300000
+#define PACE_NS 1000000
+#define PACE_STEPS_MAX 50u
 #define CROWD_STUCK_NS INT64_C(100000000)       /* a guard that is held so long is not waited for */
 #define LAG_WINDOW_NS INT64_C(500000000)        /* whose peak counts for this and the next */
 
@@ -313,19 +316,32 @@ static void cache_give_way(struct block_cache *cache, unsigned index, const stru
 	pthread_mutex_unlock(&shard->lock);
 }
 
-/*
- * When loads begin to come fast, nothing has been freed yet from which the cache could see how
- * much will wait. So for some 30 ms they wait a little each, until it has given way.
- */
-static void wait_if_overcrowded(const struct block_cache *cache)
+/* Is there more than the budget and a little, and can it be waited for? */
+static bool overcrowded(const struct block_cache *cache)
 {
 	uint64_t budget = atomic_load_explicit(&cache->budget_bytes, memory_order_relaxed);
 	uint64_t held = atomic_load_explicit(&cache->held_bytes, memory_order_relaxed);
 	uint64_t waiting = atomic_load_explicit(&cache->waiting_bytes, memory_order_relaxed);
 	int64_t since_ns = atomic_load_explicit(&cache->waiting_since_ns, memory_order_relaxed);
 
-	if (held + waiting > budget + budget / CROWD_PART && coarse_ns() - since_ns < CROWD_STUCK_NS)
+	return held + waiting > budget + budget / CROWD_PART && coarse_ns() - since_ns < CROWD_STUCK_NS;
+}
+
+/*
+ * When loads begin to come fast, nothing has been freed yet from which the cache could see how
+ * much will wait. So for some 30 ms they wait a little each, until it has given way. No longer: the
+ * guard that is held here may be what the freeing waits for.
+ */
+static void wait_if_overcrowded(const struct block_cache *cache)
+{
+	if (overcrowded(cache))
 		nanosleep(&(struct timespec){ .tv_nsec = CROWD_WAIT_NS }, NULL);
+}
+
+void block_cache_pace(const struct block_cache *cache)
+{
+	for (unsigned step = 0; step < PACE_STEPS_MAX && overcrowded(cache); step++)
+		nanosleep(&(struct timespec){ .tv_nsec = PACE_NS }, NULL);
 }
 
 static void table_free(struct guard_garbage *garbage)
@@ -463,6 +479,31 @@ bool block_cache_has(struct block_cache *cache, struct block_id id)
 	return shard_find(&cache->shards[shard_index(hash)], id, hash) != NULL;
 }
 
+void block_cache_prefetch(struct block_cache *cache, const struct block_place *places, unsigned count)
+{
+	_Atomic(struct cached_block *) *buckets[BLOCK_PREFETCH_MAX];
+	struct cached_block *blocks[BLOCK_PREFETCH_MAX];
+
+	assert(count <= BLOCK_PREFETCH_MAX);
+	for (unsigned i = 0; i < count; i++) {
+		uint64_t hash = block_hash(places[i].id);
+		struct block_table *table = atomic_load_explicit(&cache->shards[shard_index(hash)].table,
+								 memory_order_acquire);
+
+		buckets[i] = bucket_of(table, hash);
+		__builtin_prefetch((const void *)buckets[i]);
+	}
+	for (unsigned i = 0; i < count; i++) {
+		blocks[i] = atomic_load_explicit(buckets[i], memory_order_acquire);
+		__builtin_prefetch(blocks[i]);
+	}
+	/* Most buckets have one block: another than the one that is looked for does no harm. */
+	for (unsigned i = 0; i < count; i++)
+		if (blocks[i] && blocks[i]->id.layer_id == places[i].id.layer_id &&
+		    blocks[i]->id.number == places[i].id.number)
+			__builtin_prefetch(blocks[i]->bytes + places[i].at);
+}
+
 int block_cache_load(struct block_cache *cache, struct block_id id, uint32_t size_bytes,
 		     block_fill_fn *fill, void *context, const uint8_t **bytes_out)
 {
@@ -506,6 +547,11 @@ int block_cache_get(struct block_cache *cache, const struct store_identity *stor
 uint64_t block_cache_bytes(const struct block_cache *cache)
 {
 	return atomic_load_explicit(&cache->held_bytes, memory_order_relaxed);
+}
+
+uint64_t block_cache_waiting_bytes(const struct block_cache *cache)
+{
+	return atomic_load_explicit(&cache->waiting_bytes, memory_order_relaxed);
 }
 
 uint64_t block_cache_budget(const struct block_cache *cache)

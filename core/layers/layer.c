@@ -112,8 +112,10 @@ int version_load(const struct version *version, void *scratch, const uint8_t **p
 	const uint8_t *payload = scratch;
 	int err = 0;
 
-	if (version->layer->kind == LAYER_TABLE)
-		return table_layer_payload(version, payload_out);
+	if (version->layer->kind == LAYER_TABLE) {
+		*payload_out = version->payload;
+		return 0;
+	}
 	if (version->layer->kind == LAYER_OPEN)
 		payload = as_open(version->layer)->arena.base + version->offset;
 	else
@@ -124,13 +126,15 @@ int version_load(const struct version *version, void *scratch, const uint8_t **p
 	return err;
 }
 
+void versions_prefetch(const struct version *versions, uint32_t count)
+{
+	sealed_layer_prefetch(versions, count);
+}
+
 bool version_is_at_hand(const struct version *version)
 {
-	if (version->size_bytes == 0 || version->layer->kind == LAYER_OPEN)
-		return true;
-	if (version->layer->kind == LAYER_TABLE)
-		return table_layer_payload_at_hand(version);
-	return sealed_layer_is_at_hand(as_sealed(version->layer), version);
+	return version->size_bytes == 0 || version->layer->kind != LAYER_SEALED ||
+	       sealed_layer_is_at_hand(as_sealed(version->layer), version);
 }
 
 /* Where the payload lies in memory, unverified; NULL: it would have to be read. */
@@ -140,7 +144,7 @@ static const uint8_t *payload_at_hand(const struct version *version)
 	case LAYER_OPEN:
 		return as_open(version->layer)->arena.base + version->offset;
 	case LAYER_TABLE:
-		return table_layer_payload_at_hand(version);
+		return version->payload;
 	default:
 		return version_is_at_hand(version)
 			       ? sealed_layer_view(as_sealed(version->layer), version) : NULL;
@@ -203,8 +207,10 @@ int version_view(const struct version *version, const uint8_t **payload_out)
 	int err;
 
 	*payload_out = NULL;
-	if (version->layer->kind == LAYER_TABLE)
-		return table_layer_payload(version, payload_out);
+	if (version->layer->kind == LAYER_TABLE) {
+		*payload_out = version->payload;
+		return 0;
+	}
 	if (version->layer->kind == LAYER_OPEN)
 		view.payload = as_open(version->layer)->arena.base + version->offset;
 	else

@@ -39,12 +39,14 @@ struct version {
 	struct layer *layer;
 	struct key key;
 	struct lsn lsn;
-	uint64_t checksum;              /* of the payload; table layers have none */
+	union {
+		uint64_t checksum;      /* of the payload */
+		const uint8_t *payload; /* table layers: the payload itself, verified, in the block cache */
+	};
 	uint32_t offset;                /* of the payload in the layer's file; table layers: in its block */
 	uint32_t size_bytes;            /* of the payload */
 	uint8_t form;                   /* enum version_form; 0: nothing found */
 	uint8_t weight;
-	uint32_t block;                 /* table layers: number of the data block */
 	uint32_t back;                  /* table layers: LSN minus position */
 };
 
@@ -94,6 +96,10 @@ int layer_each_version(struct layer *layer, uint64_t ino, layer_version_fn *fn, 
  * *payload_out; -EBADMSG: the checksum is wrong; other -errno. Use an open layer's as version_view says.
  */
 int version_load(const struct version *version, void *scratch, const uint8_t **payload_out);
+
+/* Have the payloads of versions nearer by that will be loaded one after the other: what is in memory is fetched side by
+ * side, and so is what is on the disk. All are of one engine. A guard is held. */
+void versions_prefetch(const struct version *versions, uint32_t count);
 
 /* Would version_load find it in memory? */
 bool version_is_at_hand(const struct version *version);

@@ -11,12 +11,12 @@
 #include "sealed_layer.h"
 #include "stream.h"
 
-#define WINDOW_BLOCKS 64u       /* read at once */
-#define LOG_WINDOW_BYTES (16u << 10)    /* the same, of payloads */
+#define LOG_WINDOW_BYTES (16u << 10)    /* of payloads, read at once */
 
 /* Blocks of one part of the index, read some at a time. */
 struct block_window {
-	uint8_t *bytes;                 /* WINDOW_BLOCKS */
+	uint8_t *bytes;
+	uint32_t room;                  /* blocks; read at once */
 	uint32_t first, count;          /* which are there, by number in the file */
 	uint32_t from, until;           /* the part */
 	uint32_t good;                  /* number of the block that was verified last; 0: none */
@@ -38,9 +38,10 @@ struct sealed_cursor {
 	size_t log_bytes;
 };
 
-static int window_init(struct block_window *window, uint32_t from, uint32_t until)
+static int window_init(struct block_window *window, uint32_t from, uint32_t until, uint32_t room)
 {
-	window->bytes = malloc((size_t)WINDOW_BLOCKS * LAYER_BLOCK_BYTES);
+	window->bytes = malloc((size_t)room * LAYER_BLOCK_BYTES);
+	window->room = room;
 	window->from = from;
 	window->until = until;
 	return window->bytes ? 0 : -ENOMEM;
@@ -54,11 +55,11 @@ static int window_read(const struct sealed_cursor *cursor, struct block_window *
 
 	/* Backward, along the versions of one key, as well as forward. */
 	if (window->count && number < window->first)
-		first = number - window->from < WINDOW_BLOCKS ? window->from
-							      : number + 1 - WINDOW_BLOCKS;
+		first = number - window->from < window->room ? window->from
+							     : number + 1 - window->room;
 	count = window->until - first;
-	if (count > WINDOW_BLOCKS)
-		count = WINDOW_BLOCKS;
+	if (count > window->room)
+		count = window->room;
 	window->count = window->good = 0;
 	err = io_read(sealed_layer_fd(cursor->layer), window->bytes,
 		      (size_t)count * LAYER_BLOCK_BYTES, (uint64_t)first * LAYER_BLOCK_BYTES);
@@ -132,8 +133,11 @@ static int seek(struct sealed_cursor *cursor, struct key from)
 	return err;
 }
 
-int sealed_cursor_open(struct layer *layer, struct key from, struct sealed_cursor **cursor_out)
+int sealed_cursor_open(struct layer *layer, struct key from, uint32_t window_bytes,
+		       struct sealed_cursor **cursor_out)
 {
+	/* A half for the keys, a half for the versions. */
+	uint32_t blocks = window_bytes / 2 / LAYER_BLOCK_BYTES, room = blocks ? blocks : 1;
 	struct sealed_cursor *cursor = calloc(1, sizeof(*cursor));
 	const struct layer_footer *footer;
 	int err;
@@ -143,9 +147,10 @@ int sealed_cursor_open(struct layer *layer, struct key from, struct sealed_curso
 		return -ENOMEM;
 	cursor->layer = (struct sealed_layer *)layer;
 	cursor->footer = footer = sealed_layer_footer(cursor->layer);
-	err = window_init(&cursor->keys, footer->key_block, footer->version_block);
+	err = window_init(&cursor->keys, footer->key_block, footer->version_block, room);
 	if (!err)
-		err = window_init(&cursor->versions, footer->version_block, footer->fence_block);
+		err = window_init(&cursor->versions, footer->version_block, footer->fence_block,
+				  room);
 	if (!err)
 		err = seek(cursor, from);
 	if (err) {

@@ -13,9 +13,11 @@
 
 struct sealed_cursor;
 
-/* From the first key >= @from. 0 and *cursor_out; -EBADMSG or -EUCLEAN: the index is damaged; -ENOMEM;
+/* From the first key >= @from, its index read by reads of @window_bytes together, or of a block if that is more
+ * (CURSOR_WINDOW_BYTES). 0 and *cursor_out; -EBADMSG or -EUCLEAN: the index is damaged; -ENOMEM;
  * other -errno. */
-int sealed_cursor_open(struct layer *layer, struct key from, struct sealed_cursor **cursor_out);
+int sealed_cursor_open(struct layer *layer, struct key from, uint32_t window_bytes,
+		       struct sealed_cursor **cursor_out);
 /*
  * The next version, its payload verified. 0 and *entry_out; 1: there are no more; -EBADMSG with
  * entry_out->form not 0: the version's payload is damaged and NULL, all else is known, and the

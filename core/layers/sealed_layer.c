@@ -202,6 +202,54 @@ static bool has_blocks(const struct sealed_layer *layer, const struct version *v
 	return true;
 }
 
+/* Which blocks of the log that are small payloads' are held? Those are had nearer by; is the first that is not on
+ * the disk alone, so that there is something to be waited for? */
+static bool prefetch_held(const struct version *versions, uint32_t count)
+{
+	struct block_place places[BLOCK_PREFETCH_MAX];
+	const struct sealed_layer *layer, *last = NULL;
+	bool missing = false, on_disk = false;
+	unsigned wanted = 0;
+
+	for (uint32_t i = 0; i < count && wanted < BLOCK_PREFETCH_MAX; i++) {
+		if (versions[i].layer->kind != LAYER_SEALED)
+			continue;
+		layer = (const struct sealed_layer *)versions[i].layer;
+		if (is_cached_by_block(layer, &versions[i])) {
+			last = layer;
+			places[wanted++] = (struct block_place){
+				{ layer->base.id, versions[i].offset / LAYER_BLOCK_BYTES },
+				versions[i].offset % LAYER_BLOCK_BYTES,
+			};
+		}
+	}
+	if (wanted)
+		block_cache_prefetch(last->cache, places, wanted);
+	for (uint32_t i = 0; i < count && !missing; i++) {
+		if (versions[i].layer->kind != LAYER_SEALED)
+			continue;
+		layer = (const struct sealed_layer *)versions[i].layer;
+		missing = is_cached_by_block(layer, &versions[i]) && !has_blocks(layer, &versions[i]);
+		on_disk = missing && layer->map.base &&
+			  !io_is_resident(layer->map.base + versions[i].offset, versions[i].size_bytes);
+	}
+	return on_disk;
+}
+
+void sealed_layer_prefetch(const struct version *versions, uint32_t count)
+{
+	if (!prefetch_held(versions, count))
+		return;
+	/* The disk reads them side by side. What is in memory after all costs a call. */
+	for (uint32_t i = 0; i < count; i++) {
+		const struct sealed_layer *layer = (const struct sealed_layer *)versions[i].layer;
+
+		if (versions[i].layer->kind == LAYER_SEALED && versions[i].size_bytes &&
+		    !has_blocks(layer, &versions[i]))
+			io_prefetch(layer->fd, versions[i].offset, versions[i].size_bytes);
+	}
+}
+
 bool sealed_layer_is_at_hand(const struct sealed_layer *layer, const struct version *version)
 {
 	return has_blocks(layer, version) ||

@@ -49,6 +49,9 @@ int sealed_layer_each_version(struct sealed_layer *layer, uint64_t ino, layer_ve
 			      void *context);
 int sealed_layer_fd(const struct sealed_layer *layer);
 
+/* What versions_prefetch does for those of sealed layers, all of one engine. A guard is held. */
+void sealed_layer_prefetch(const struct version *versions, uint32_t count);
+
 /* The payload of a version, unverified: in a cached block of the log, or read into @scratch, which has
  * room for it. A guard is held. 0 and *payload_out, valid until it is dropped; -errno. */
 int sealed_layer_payload(struct sealed_layer *layer, const struct version *version, void *scratch,

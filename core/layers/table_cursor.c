@@ -5,11 +5,10 @@
 
 #include "table_layer_internal.h"
 
-#define WINDOW_BYTES (512u << 10)       /* read at once */
-
 struct table_cursor {
 	struct table_layer *layer;
 	struct key from;
+	uint32_t window_most;           /* bytes read at once, if a block is not more */
 	const struct table_shape *shape;        /* NULL: not begun */
 	uint8_t fences[LAYER_BLOCK_BYTES];      /* the fence block that is there */
 	uint32_t fence_block;           /* its index; UINT32_MAX: none */
@@ -24,7 +23,8 @@ struct table_cursor {
 	struct lsn lsn;                 /* ... value 0: there was none */
 };
 
-int table_cursor_open(struct layer *layer, struct key from, struct table_cursor **cursor_out)
+int table_cursor_open(struct layer *layer, struct key from, uint32_t window_bytes,
+		      struct table_cursor **cursor_out)
 {
 	struct table_cursor *cursor = calloc(1, sizeof(*cursor));
 
@@ -33,6 +33,7 @@ int table_cursor_open(struct layer *layer, struct key from, struct table_cursor 
 		return -ENOMEM;
 	cursor->layer = as_table(layer);
 	cursor->from = from;
+	cursor->window_most = window_bytes;
 	cursor->fence_block = UINT32_MAX;
 	return 0;
 }
@@ -111,7 +112,7 @@ static int read_stored(struct table_cursor *cursor, const struct table_fence *fe
 		       const uint8_t **stored_out)
 {
 	uint64_t left = cursor->shape->data_end - fence->offset;
-	uint64_t count = left < WINDOW_BYTES ? left : WINDOW_BYTES;
+	uint64_t count = left < cursor->window_most ? left : cursor->window_most;
 	int err = 0;
 
 	if (fence->offset < cursor->window_at || fence->offset + fence->stored_bytes >

@@ -24,8 +24,13 @@ struct table_entry {
 	const uint8_t *payload;         /* valid until the next call; size_bytes of it */
 };
 
-/* A walk of a table layer from the first key >= @from. No I/O. 0 and *cursor_out; -ENOMEM. */
-int table_cursor_open(struct layer *layer, struct key from, struct table_cursor **cursor_out);
+/* As much in one read as pays. */
+#define CURSOR_WINDOW_BYTES (512u << 10)
+
+/* A walk of a table layer from the first key >= @from, by reads of @window_bytes, or of a block if that is more.
+ * No I/O. 0 and *cursor_out; -ENOMEM. */
+int table_cursor_open(struct layer *layer, struct key from, uint32_t window_bytes,
+		      struct table_cursor **cursor_out);
 /*
  * The next version. 0 and *entry_out; 1: there are no more; -EBADMSG, -EUCLEAN: a block is
  * damaged, and each call from now on says so again; -ENOMEM; other -errno, a call later may

@@ -194,12 +194,12 @@ static void version_make(struct table_layer *layer, const struct block_view *vie
 		.layer = &layer->base,
 		.key = key,
 		.lsn = table_block_lsn(block, number),
+		.payload = block->payloads + table_block_payload_at(block, number),
 		.offset = (uint32_t)(block->payloads - view->bytes) +
 			  table_block_payload_at(block, number),
 		.size_bytes = table_block_payload_bytes(block, number),
 		.form = block->forms[number],
 		.weight = block->weights[number],
-		.block = view->number,
 		.back = table_u32(block->backs, number),
 	};
 }
@@ -404,18 +404,31 @@ int table_layer_find_pages(struct layer *base, uint64_t ino, uint64_t first, uin
 	return err < 0 ? err : 0;
 }
 
+/* On to the last of the blocks from @number on that begin with a version of @key: where they end, and the next
+ * key may begin. 0; -errno. */
+static int skip_key(struct table_layer *layer, const struct table_shape *shape, struct key key, uint32_t *number)
+{
+	uint32_t last;
+	int err = find_block(layer, shape, key, LSN_HEAD, &last);
+
+	if (!err && last > *number)
+		*number = last;
+	return err < 0 ? err : 0;
+}
+
 /* Call @fn with each key in [@low, @high] of each block, in key order: a key whose versions span blocks comes
- * once for each. */
+ * once for each, or with @skip for the first and the last of them: what lies between is not read. */
 typedef int block_key_fn(void *context, struct table_layer *layer, const struct block_view *view,
 			 uint32_t key_number);
 
-static int each_key(struct layer *base, struct key low, struct key high, block_key_fn *fn,
+static int each_key(struct layer *base, struct key low, struct key high, bool skip, block_key_fn *fn,
 		    void *context)
 {
 	struct table_layer *layer = as_table(base);
 	const struct table_shape *shape;
 	struct table_fence fence;
 	struct block_view view;
+	struct key last = low;
 	uint32_t number;
 	int err = table_layer_shape(layer, &shape);
 
@@ -423,6 +436,8 @@ static int each_key(struct layer *base, struct key low, struct key high, block_k
 		err = find_block(layer, shape, low, lsn_make(0), &number);
 	for (err = err < 0 ? err : 0; !err && number < shape->block_count; number++) {
 		err = fence_read(layer, shape, number, &fence);
+		if (!err && skip && key_equal(fence.key, last))
+			err = skip_key(layer, shape, last, &number);
 		if (err || key_compare(fence.key, high) > 0)
 			break;
 		err = view_block(layer, number, &view);
@@ -430,7 +445,8 @@ static int each_key(struct layer *base, struct key low, struct key high, block_k
 			break;
 		for (uint32_t k = table_block_lower_bound(&view.block, low);
 		     k < view.block.key_count && !err; k++) {
-			if (key_compare(table_block_key(&view.block, k), high) > 0)
+			last = table_block_key(&view.block, k);
+			if (key_compare(last, high) > 0)
 				break;
 			err = fn(context, layer, &view, k);
 		}
@@ -463,7 +479,7 @@ int table_layer_each_name(struct layer *layer, uint64_t ino, uint64_t from, laye
 	struct each_name each = { fn, context, { 0, 0 } };
 
 	return each_key(layer, key_make(ino, KEY_NAME, from),
-			key_make(ino, KEY_NAME, KEY_INDEX_MAX), each_one_name, &each);
+			key_make(ino, KEY_NAME, KEY_INDEX_MAX), true, each_one_name, &each);
 }
 
 struct each_version {
@@ -491,24 +507,6 @@ int table_layer_each_version(struct layer *layer, uint64_t ino, layer_version_fn
 {
 	struct each_version each = { fn, context };
 
-	return each_key(layer, (struct key){ ino, 0 }, (struct key){ ino, UINT64_MAX },
+	return each_key(layer, (struct key){ ino, 0 }, (struct key){ ino, UINT64_MAX }, false,
 			each_version_of_key, &each);
-}
-
-int table_layer_payload(const struct version *version, const uint8_t **payload_out)
-{
-	const uint8_t *bytes;
-	int err = data_block(as_table(version->layer), version->block, &bytes);
-
-	*payload_out = err ? NULL : bytes + version->offset;
-	return err;
-}
-
-const uint8_t *table_layer_payload_at_hand(const struct version *version)
-{
-	struct table_layer *layer = as_table(version->layer);
-	struct block_id id = { layer->base.id, BLOCK_DATA | version->block };
-	const uint8_t *bytes = block_cache_look(layer->cache, id);
-
-	return bytes ? bytes + version->offset : NULL;
 }

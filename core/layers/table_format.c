@@ -136,6 +136,7 @@ static bool keys_ascend(const struct table_block *block)
 	return table_u32(block->firsts, block->key_count - 1) < block->version_count;
 }
 
+/* The sizes are not ends yet. */
 static bool versions_are_possible(const struct table_block *block, struct lsn start, struct lsn end)
 {
 	for (uint32_t v = 0; v < block->version_count; v++) {
@@ -144,6 +145,7 @@ static bool versions_are_possible(const struct table_block *block, struct lsn st
 		if (lsn.value <= start.value || lsn.value > end.value ||
 		    table_u32(block->backs, v) > lsn.value ||
 		    block->forms[v] < VERSION_IMAGE || block->forms[v] > VERSION_LOST ||
+		    (block->forms[v] == VERSION_LOST && table_u32(block->ends, v)) ||
 		    block->weights[v] > VERSION_WEIGHT_MAX)
 			return false;
 	}

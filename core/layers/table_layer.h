@@ -46,9 +46,5 @@ int table_layer_each_name(struct layer *layer, uint64_t ino, uint64_t from, laye
 			  void *context);
 int table_layer_each_version(struct layer *layer, uint64_t ino, layer_version_fn *fn,
 			     void *context);
-/* The payload where it lies in the cache, valid while the guard lasts. */
-int table_layer_payload(const struct version *version, const uint8_t **payload_out);
-/* The same only if it is there: else NULL. */
-const uint8_t *table_layer_payload_at_hand(const struct version *version);
 
 #endif

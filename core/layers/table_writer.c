@@ -384,6 +384,12 @@ uint64_t table_writer_bytes(const struct table_writer *writer)
 	return table_shape_file_bytes(&shape);
 }
 
+uint64_t table_writer_memory_bytes(const struct table_writer *writer)
+{
+	return BUFFER_BYTES + writer->hash_room * sizeof(*writer->hashes) +
+	       writer->fence_room * sizeof(*writer->fences);
+}
+
 uint64_t table_writer_count(const struct table_writer *writer)
 {
 	return writer->summary.version_count;

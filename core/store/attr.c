@@ -37,8 +37,9 @@ void attr_encode(const struct attr *attr, uint8_t bytes_out[ATTR_BYTES])
 	put_u32(&c, attr->shown.nlink);
 	put_u32(&c, attr->shown.rdev);
 	put_u32(&c, attr->flags);
-	put_u64(&c, attr->shown.parent_ino);
+	put_u64(&c, S_ISDIR(attr->shown.mode) ? attr->shown.parent_ino : attr->extent_since.value);
 	put_u64(&c, attr->block_end);
+	put_u64(&c, attr->flags & ATTR_MAPPED ? attr->shown.page_count : 0);
 	assert(!c.bad && c.at == c.end);
 }
 
@@ -65,8 +66,16 @@ int attr_decode(const uint8_t bytes[ATTR_BYTES], struct attr *attr_out)
 	shown->nlink = get_u32(&c);
 	shown->rdev = get_u32(&c);
 	attr_out->flags = get_u32(&c);
-	shown->parent_ino = get_u64(&c);
+	if (S_ISDIR(shown->mode))
+		shown->parent_ino = get_u64(&c);
+	else
+		attr_out->extent_since = lsn_make(get_u64(&c));
 	attr_out->block_end = get_u64(&c);
+	shown->page_count = get_u64(&c);
+	if (attr_out->flags & ATTR_MAPPED ? !S_ISREG(shown->mode) : shown->page_count != 0)
+		return -EUCLEAN;
+	if (!(attr_out->flags & ATTR_MAPPED) && (S_ISREG(shown->mode) || S_ISLNK(shown->mode)))
+		shown->page_count = TREE_PAGES_UNKNOWN;
 	if (!mode_is_known(shown->mode) || shown->size_bytes > TREE_SIZE_MAX ||
 	    shown->mtime.nanoseconds >= NANOSECONDS_PER_SECOND ||
 	    shown->ctime.nanoseconds >= NANOSECONDS_PER_SECOND ||
@@ -74,4 +83,38 @@ int attr_decode(const uint8_t bytes[ATTR_BYTES], struct attr *attr_out)
 	    shown->btime.nanoseconds >= NANOSECONDS_PER_SECOND)
 		return -EUCLEAN;
 	return 0;
+}
+
+struct extent attr_extent(const struct attr *attr)
+{
+	bool has_holes = attr->flags & ATTR_HAS_HOLES;
+
+	return (struct extent){
+		.size_bytes = attr->shown.size_bytes,
+		.type = attr->shown.mode & S_IFMT,
+		.flags = attr->flags,
+		.has_name = attr->shown.nlink != 0,
+		.block_end = has_holes ? attr->block_end : 0,
+		.page_count = has_holes ? attr->shown.page_count : 0,
+	};
+}
+
+bool extent_equal(const struct extent *a, const struct extent *b)
+{
+	return a->size_bytes == b->size_bytes && a->type == b->type && a->flags == b->flags &&
+	       a->has_name == b->has_name && a->block_end == b->block_end &&
+	       a->page_count == b->page_count;
+}
+
+void attr_follow(struct attr *attr, const struct attr *before)
+{
+	struct extent now = attr_extent(attr), then;
+
+	attr->extent_since = lsn_make(0);
+	if (!before || S_ISDIR(attr->shown.mode))
+		return;
+	then = attr_extent(before);
+	if (extent_equal(&now, &then))
+		attr->extent_since = before->extent_since.value ? before->extent_since
+								: before->shown.changed;
 }

@@ -182,6 +182,7 @@ static int add_attr_entry(struct change *change, struct change_inode *inode)
 
 	if (!entry)
 		return -ENOMEM;
+	attr_follow(&inode->next, inode->inode ? &inode->inode->attr : NULL);
 	attr_encode(&inode->next, inode->raw);
 	if (inode->inode)
 		patch_bytes = patch_diff(inode->inode->raw, inode->raw, ATTR_BYTES, 0,

@@ -33,7 +33,7 @@ struct change {
 	uint32_t inode_count;
 	struct name_bucket buckets[CHANGE_BUCKETS_MAX];
 	uint32_t bucket_count;
-	struct batch_entry *entries;    /* pages and floors the caller adds; owned */
+	struct batch_entry *entries;    /* pages and their map, which the caller adds; owned */
 	uint32_t entry_count, entry_room;
 	struct lsn lsn;                 /* once committed */
 };

@@ -11,13 +11,12 @@ int floors_decode(const uint8_t *bytes, size_t size_bytes, struct floors *floors
 	struct get_cursor c = get_cursor(bytes, size_bytes);
 	uint32_t count = (uint32_t)(size_bytes / FLOOR_BYTES);
 
-	*floors_out = (struct floors){ NULL, 0, 0 };
+	*floors_out = (struct floors){ NULL, 0 };
 	if (size_bytes % FLOOR_BYTES)
 		return -EUCLEAN;
 	floors_out->entries = malloc(((size_t)count + 1) * sizeof(*floors_out->entries));
 	if (!floors_out->entries)
 		return -ENOMEM;
-	floors_out->room = count + 1;
 	for (uint32_t i = 0; i < count; i++) {
 		struct floor_entry *entry = &floors_out->entries[i];
 
@@ -42,7 +41,7 @@ int floors_load(const struct layer_guard *guard, uint64_t ino, struct lsn lsn,
 	size_t size;
 	int err;
 
-	*floors_out = (struct floors){ NULL, 0, 0 };
+	*floors_out = (struct floors){ NULL, 0 };
 	err = engine_find(guard, key_make(ino, KEY_FLOOR, 0), lsn, &version);
 	if (err)
 		return err < 0 ? err : 0;
@@ -65,7 +64,7 @@ int floors_load(const struct layer_guard *guard, uint64_t ino, struct lsn lsn,
 void floors_free(struct floors *floors)
 {
 	free(floors->entries);
-	*floors = (struct floors){ NULL, 0, 0 };
+	*floors = (struct floors){ NULL, 0 };
 }
 
 /* How many entries begin at or below @block. */
@@ -89,32 +88,4 @@ struct lsn floors_at(const struct floors *floors, uint64_t block)
 	uint32_t below = count_at_or_below(floors, block);
 
 	return below ? floors->entries[below - 1].lsn : lsn_make(0);
-}
-
-int floors_cut(struct floors *floors, uint64_t block, struct lsn lsn)
-{
-	while (floors->count && floors->entries[floors->count - 1].block >= block)
-		floors->count--;
-	if (floors->count >= floors->room) {
-		uint32_t room = floors->room ? 2 * floors->room : 4;
-		struct floor_entry *entries =
-			realloc(floors->entries, room * sizeof(*entries));
-
-		if (!entries)
-			return -ENOMEM;
-		floors->entries = entries;
-		floors->room = room;
-	}
-	floors->entries[floors->count++] = (struct floor_entry){ block, lsn };
-	return 0;
-}
-
-void floors_encode(const struct floors *floors, uint8_t *bytes_out)
-{
-	struct put_cursor c = put_cursor(bytes_out, (size_t)floors->count * FLOOR_BYTES);
-
-	for (uint32_t i = 0; i < floors->count; i++) {
-		put_u64(&c, floors->entries[i].block);
-		put_u64(&c, floors->entries[i].lsn.value);
-	}
 }

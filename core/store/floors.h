@@ -1,13 +1,9 @@
 /*
- * Floors: which of a file's blocks were cut off, and when.
+ * Floors: which blocks of a file were cut off, and when, as a varve without page
+ * maps noted it. Read, never written: a file that is mapped has none (unmapped.h).
  *
  * A list of (block, LSN), both ascending: a page version of a block is dead if its LSN
- * is not above the floor at the block, which is that of the last entry at or
- * below it. Cutting a file at a block drops the entries from there on and adds
- * one, so truncation writes a few bytes whatever the file's size, and no page
- * of before shows through when the file grows again. A cut of a few pages
- * leaves tombstones instead (tree_data.c), or the list would grow with every
- * cut of a file that grows between them.
+ * is not above the floor at the block, which is that of the last entry at or below it.
  *
  * Value of KEY_FLOOR: per entry u64 block, u64 LSN.
  */
@@ -26,7 +22,7 @@ struct floors {
 		uint64_t block;
 		struct lsn lsn;
 	} *entries;                     /* owned */
-	uint32_t count, room;
+	uint32_t count;
 };
 
 /* The floors of @ino as of @lsn; none if there is no such key. -errno. */
@@ -37,13 +33,8 @@ void floors_free(struct floors *floors);
 /* 0 where nothing was cut. */
 struct lsn floors_at(const struct floors *floors, uint64_t block);
 
-/* All versions up to @lsn of blocks from @block on are dead. -ENOMEM. */
-int floors_cut(struct floors *floors, uint64_t block, struct lsn lsn);
-
 #define FLOOR_BYTES 16u
-/* The other way; *floors_out is to be freed. -EUCLEAN: no such list; -ENOMEM. */
+/* *floors_out is to be freed. -EUCLEAN: no such list; -ENOMEM. */
 int floors_decode(const uint8_t *bytes, size_t size_bytes, struct floors *floors_out);
-/* Encode into @bytes_out, FLOOR_BYTES for each entry. */
-void floors_encode(const struct floors *floors, uint8_t *bytes_out);
 
 #endif

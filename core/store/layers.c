@@ -117,7 +117,7 @@ static int each_of_table(struct layer *layer, store_version_fn *fn, void *contex
 {
 	struct table_cursor *cursor;
 	struct table_entry entry;
-	int err = table_cursor_open(layer, (struct key){ 0, 0 }, &cursor), stop = 0;
+	int err = table_cursor_open(layer, (struct key){ 0, 0 }, CURSOR_WINDOW_BYTES, &cursor), stop = 0;
 
 	if (err)
 		return err;
@@ -131,7 +131,7 @@ static int each_of_sealed(struct layer *layer, store_version_fn *fn, void *conte
 {
 	struct sealed_cursor *cursor;
 	struct table_entry entry;
-	int err = sealed_cursor_open(layer, (struct key){ 0, 0 }, &cursor), stop = 0;
+	int err = sealed_cursor_open(layer, (struct key){ 0, 0 }, CURSOR_WINDOW_BYTES, &cursor), stop = 0;
 
 	while (!err && !stop) {
 		err = sealed_cursor_next(cursor, &entry);

@@ -5,9 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "page_map_cache.h"
 #include "patch.h"
 #include "recent_pages.h"
 #include "store_internal.h"
+#include "unmapped.h"
 #include "zeros.h"
 
 /* From so many pages on a write is a stream. */
@@ -28,22 +30,28 @@ static size_t page_size(const struct page_editor *editor)
 int page_editor_begin(struct page_editor *editor, struct change *change,
 		      struct change_inode *inode)
 {
+	struct attr *next = &inode->next;
 	int err = 0;
 
 	*editor = (struct page_editor){ .change = change, .inode = inode };
 	editor->newest = engine_guard_take(change->store->engine, &editor->guard);
-	if (inode->next.flags & ATTR_HAS_FLOORS)
-		err = floors_load(&editor->guard, inode->next.shown.ino, editor->newest,
-				  &editor->floors);
+	page_map_begin(&editor->map, &editor->guard, next->shown.ino, editor->newest, next->block_end,
+		       next->shown.page_count);
+	if (next->flags & ATTR_MAPPED) {
+		page_map_cache_take(change->store->page_maps, &editor->map, next->shown.changed);
+	} else {
+		err = unmapped_gather(next, &editor->map);
+		next->flags = ATTR_MAPPED | (next->flags & ATTR_HAS_FLOORS ? ATTR_HAS_HOLES : 0);
+	}
 	if (err)
-		layer_guard_drop(&editor->guard);
+		page_editor_end(editor);
 	return err;
 }
 
 void page_editor_end(struct page_editor *editor)
 {
 	layer_guard_drop(&editor->guard);
-	floors_free(&editor->floors);
+	page_map_end(&editor->map);
 	for (uint32_t i = 0; i < editor->owned_count; i++)
 		free(editor->owned[i]);
 	free(editor->owned);
@@ -56,12 +64,14 @@ int page_editor_find(struct page_editor *editor, uint64_t block, struct version 
 
 	if (block >= editor->inode->next.block_end)
 		return 1;
+	if (editor->inode->next.flags & ATTR_HAS_HOLES) {
+		err = page_map_has(&editor->map, block);
+		if (err != 1)
+			return err ? err : 1;
+	}
 	err = engine_find(&editor->guard, key_make(editor->inode->next.shown.ino, KEY_PAGE, block),
 			  editor->newest, version_out);
-	if (err == 0 && (version_out->form == VERSION_TOMBSTONE ||
-			 version_out->lsn.value <= floors_at(&editor->floors, block).value))
-		err = 1;
-	return err;
+	return err == 0 && version_out->form == VERSION_TOMBSTONE ? 1 : err;
 }
 
 /* Memory that lives until the editor ends. NULL: there is none. */
@@ -320,8 +330,10 @@ static int put_one(struct page_editor *editor, struct page_put *put)
 
 	if (put->bytes && all_zero(put->bytes, put->size_bytes))
 		put->bytes = NULL;
-	if (put->bytes && !is_worth_a_look(editor, put))
-		return put_image(editor, put, put->bytes, put->size_bytes);
+	if (put->bytes && !is_worth_a_look(editor, put)) {
+		err = page_map_set(&editor->map, put->block);
+		return err ? err : put_image(editor, put, put->bytes, put->size_bytes);
+	}
 	err = page_editor_find(editor, put->block, &put->version);
 	if (err < 0)
 		return err;
@@ -331,6 +343,9 @@ static int put_one(struct page_editor *editor, struct page_put *put)
 	if (!put->bytes)
 		return 0;
 	keep(editor, put);
+	err = page_map_set(&editor->map, put->block);
+	if (err)
+		return err;
 	return put->from == 0 ? put_image(editor, put, put->bytes, put->size_bytes)
 			      : put_range(editor, put);
 }
@@ -361,10 +376,54 @@ int page_editor_put(struct page_editor *editor, uint64_t offset_bytes, const uin
 	return err;
 }
 
+/* Add a tombstone for each page of [@from, @to). 0; 1: they are too many, nothing was added; -errno. */
+static int put_tombstones(struct page_editor *editor, uint64_t from, uint64_t to)
+{
+	uint64_t blocks[EDITOR_TOMBSTONES_MAX], block;
+	uint32_t count = 0;
+	int err;
+
+	while ((err = page_map_next_page(&editor->map, from, &block)) == 0 && block < to) {
+		if (count == editor->change->store->drop_tombstones)
+			return 1;
+		blocks[count++] = block;
+		from = block + 1;
+	}
+	if (err < 0)
+		return err;
+	for (uint32_t i = 0; i < count; i++) {
+		struct batch_entry *entry = change_entry(editor->change);
+
+		if (!entry)
+			return -ENOMEM;
+		entry->key = key_make(editor->inode->next.shown.ino, KEY_PAGE, blocks[i]);
+		entry->form = VERSION_TOMBSTONE;
+	}
+	return 0;
+}
+
+int page_editor_drop(struct page_editor *editor, uint64_t from, uint64_t to)
+{
+	int err = put_tombstones(editor, from, to);
+
+	if (err == 1)
+		editor->inode->next.flags |= ATTR_HAS_HOLES;
+	return err < 0 ? err : page_map_clear(&editor->map, from, to);
+}
+
+int page_editor_finish(struct page_editor *editor)
+{
+	struct attr *next = &editor->inode->next;
+
+	next->shown.page_count = editor->map.page_count;
+	return page_map_write(&editor->map, editor->change, next->block_end);
+}
+
 void page_editor_committed(struct page_editor *editor)
 {
 	for (uint32_t i = 0; i < editor->kept_count; i++)
 		recent_pages_put(editor->change->store->recent_pages,
 				 editor->inode->next.shown.ino, editor->kept[i].block,
 				 editor->change->lsn, editor->kept[i].bytes);
+	page_map_cache_put(editor->change->store->page_maps, &editor->map, editor->change->lsn);
 }

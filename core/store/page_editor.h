@@ -8,16 +8,20 @@
  * stored is an image where that is smaller, where the chain of patches is at its
  * bound, and where the version before would have to be fetched.
  *
- * It lives within one change, whose inode is locked.
+ * The file's page map follows; a file without one is mapped.
+ *
+ * It lives within one change, whose inode, a regular file, is locked.
  */
 #ifndef VARVE_STORE_PAGE_EDITOR_H
 #define VARVE_STORE_PAGE_EDITOR_H
 
 #include "change.h"
-#include "floors.h"
 #include "layer_map.h"
+#include "page_map.h"
 
 #define EDITOR_KEPT_MAX 2u
+/* So few pages at once are dropped by tombstones: reads then need not ask the map. */
+#define EDITOR_TOMBSTONES_MAX 32u
 
 /* A page as the change leaves it, for recent_pages. */
 struct edited_page {
@@ -30,7 +34,7 @@ struct page_editor {
 	struct change_inode *inode;
 	struct layer_guard guard;
 	struct lsn newest;
-	struct floors floors;
+	struct page_map map;
 	bool streaming;                 /* so many pages at once that none is kept */
 	uint8_t *before;                /* room for a page, NULL until needed */
 	void **owned;                   /* payloads made here, until the commit */
@@ -50,6 +54,13 @@ int page_editor_find(struct page_editor *editor, uint64_t block, struct version 
  * @bytes is borrowed until it is committed. 0 or -errno. */
 int page_editor_put(struct page_editor *editor, uint64_t offset_bytes, const uint8_t *bytes,
 		    size_t size_bytes);
+
+/* The blocks [@from, @to) hold no page any more; a few of them get a tombstone each, of more
+ * the map alone says it. 0 or -errno. */
+int page_editor_drop(struct page_editor *editor, uint64_t from, uint64_t to);
+
+/* Nothing more is edited: the map goes into the change. To be called before it is committed. 0 or -errno. */
+int page_editor_finish(struct page_editor *editor);
 
 /* The change is committed. */
 void page_editor_committed(struct page_editor *editor);

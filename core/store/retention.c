@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "floors.h"
+#include "page_map.h"
 #include "store_internal.h"
 
 /* Will nothing above @at name the inode again, and has nobody it open? It has no name at @at. */
@@ -21,11 +22,18 @@ static int is_dead_for_good(struct store *store, const struct layer_guard *guard
 	return err == 1 || newest.lsn.value <= at.value;
 }
 
+/* Which pages of a file are seen at an LSN. */
+struct page_view {
+	struct floors floors;
+	struct page_map map;            /* nodes at hand; its guard is that of the call */
+	bool mapped;
+};
+
 static int open_inode(void *context, const struct layer_guard *guard, uint64_t ino, struct lsn at,
 		      bool for_good, void **view_out)
 {
 	struct store *store = context;
-	struct floors *floors;
+	struct page_view *pages;
 	struct attr attr;
 	int err = attr_load(guard, ino, at, &attr, NULL, NULL);
 
@@ -37,29 +45,46 @@ static int open_inode(void *context, const struct layer_guard *guard, uint64_t i
 	}
 	if (err)
 		return err;
-	if (!(attr.flags & ATTR_HAS_FLOORS))
+	if (!(attr.flags & (ATTR_HAS_FLOORS | ATTR_HAS_HOLES)))
 		return 1;
-	floors = malloc(sizeof(*floors));
-	if (!floors)
+	pages = calloc(1, sizeof(*pages));
+	if (!pages)
 		return -ENOMEM;
-	err = floors_load(guard, ino, at, floors);
+	pages->mapped = attr.flags & ATTR_MAPPED;
+	if (pages->mapped)
+		page_map_begin(&pages->map, guard, attr.shown.ino, at, attr.block_end,
+			       attr.shown.page_count);
+	else
+		err = floors_load(guard, ino, at, &pages->floors);
 	if (err) {
-		free(floors);
+		free(pages);
 		return err;
 	}
-	*view_out = floors;
+	*view_out = pages;
 	return 1;
 }
 
-static bool sees_page(void *context, void *view, uint64_t block, struct lsn lsn)
+/* What can't be told is seen. */
+static bool sees_page(void *context, const struct layer_guard *guard, void *view, uint64_t block,
+		      struct lsn lsn)
 {
-	return lsn.value > floors_at(view, block).value;
+	struct page_view *pages = view;
+
+	(void)context;
+	if (!pages->mapped)
+		return lsn.value > floors_at(&pages->floors, block).value;
+	pages->map.guard = guard;
+	return page_map_has(&pages->map, block) != 0;
 }
 
 static void close_inode(void *context, void *view)
 {
-	floors_free(view);
-	free(view);
+	struct page_view *pages = view;
+
+	(void)context;
+	floors_free(&pages->floors);
+	page_map_end(&pages->map);
+	free(pages);
 }
 
 struct retention_hooks retention_hooks_of(struct store *store)

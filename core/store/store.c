@@ -12,7 +12,10 @@
 #include "listing.h"
 #include "recent_pages.h"
 #include "manifest.h"
+#include "page_editor.h"
+#include "page_map_cache.h"
 #include "past_attr.h"
+#include "past_extent.h"
 #include "retention.h"
 #include "store_internal.h"
 
@@ -333,11 +336,15 @@ void store_stop(struct store *store)
 	inode_table_free(store->inodes);
 	listing_cache_free(store->listings);
 	past_attr_cache_free(store->past_attrs);
+	extent_cache_free(store->past_extents);
+	page_map_cache_free(store->page_maps);
 	recent_pages_free(store->recent_pages);
 	store->engine = NULL;
 	store->inodes = NULL;
 	store->listings = NULL;
 	store->past_attrs = NULL;
+	store->past_extents = NULL;
+	store->page_maps = NULL;
 	store->recent_pages = NULL;
 }
 
@@ -389,6 +396,7 @@ struct store *store_new(unsigned name_hash_bits)
 		return NULL;
 	store->dir_fd = store->lock_fd = -1;
 	store->name_hash_mask = hash_mask(name_hash_bits);
+	store->drop_tombstones = EDITOR_TOMBSTONES_MAX;
 	orphans_init(&store->orphans);
 	pthread_mutex_init(&store->rename_lock, NULL);
 	return store;
@@ -398,10 +406,16 @@ int store_start(struct store *store, const struct store_options *options, struct
 {
 	int err = inode_table_create(&store->inodes);
 
+	if (options->drop_tombstones && options->drop_tombstones < EDITOR_TOMBSTONES_MAX)
+		store->drop_tombstones = options->drop_tombstones;
 	if (!err)
 		err = listing_cache_create(&store->listings);
 	if (!err)
 		err = past_attr_cache_create(&store->past_attrs);
+	if (!err)
+		err = extent_cache_create(&store->past_extents);
+	if (!err)
+		err = page_map_cache_create(&store->page_maps);
 	if (!err)
 		err = open_engine(store, options, report);
 	if (!err)
@@ -584,6 +598,7 @@ void store_usage_get(struct store *store, struct store_usage *usage_out)
 		.arena_patch_bytes = usage.arena_held_bytes[ARENA_PATCH],
 		.index_bytes = usage.index_bytes,
 		.cache_bytes = usage.cache_bytes,
+		.cache_waiting_bytes = usage.cache_waiting_bytes,
 		.memory_bytes = usage.memory_bytes,
 		.cache_budget_bytes = usage.cache_budget_bytes,
 		.recent_bytes = engine_recent_bytes(store->engine),

@@ -17,7 +17,7 @@
  *   inode locks (ascending inode number; store/inode.h)
  *   inode table shard (store/inode.h)
  *   engine: sync_lock or commit_lock or manifest_lock, none inside another (engine/engine_internal.h)
- *   leaves: shards of the block cache, listings, kept attributes of the past
+ *   leaves: shards of the block cache, listings, kept attributes and extents of the past, kept nodes of page maps
  * Readers of the layer map take no lock, only a guard.
  */
 #ifndef VARVE_STORE_STORE_H
@@ -71,6 +71,7 @@ struct store_options {
 	uint64_t idle_ns;               /* ... or when nothing was written for so long; 0: a minute */
 	uint64_t cache_size_bytes;      /* the block cache; 0: of memory_bytes, a quarter */
 	unsigned name_hash_bits;        /* tests: fewer bits make names collide; 0: all */
+	uint32_t drop_tombstones;       /* tests: so many pages at once are dropped by a tombstone each; 0: as page_editor.c has it */
 	uint64_t table_size_bytes;      /* tests: of a layer that compaction makes, about; 0: as layer_size_bytes */
 	uint32_t fanin_0, fanin;        /* tests: so many runs are merged into one; 0: as compaction_plan.h has it */
 	uint64_t piece_bytes;           /* tests: a merge is done in pieces of about so much; 0: of layer_size_bytes */
@@ -223,7 +224,8 @@ struct store_usage {
 	uint64_t arena_attr_bytes, arena_name_bytes, arena_image_bytes, arena_patch_bytes;
 	uint64_t index_bytes;           /* memory of the open layer's index */
 	uint64_t cache_bytes;           /* blocks of sealed layers and of layers by key, held in memory */
-	/* memory: the budget, and what it is for beside the two above */
+	uint64_t cache_waiting_bytes;   /* the same, evicted and not yet freed */
+	/* memory: the budget, and what it is for beside those above */
 	uint64_t memory_bytes, cache_budget_bytes;
 	uint64_t recent_bytes;          /* pages written last: what they may take */
 	uint64_t view_bytes;            /* mapped files in this process's page tables, at most */

@@ -15,7 +15,9 @@
 #include "tree.h"
 
 struct listing_cache;
+struct page_map_cache;
 struct past_attr_cache;
+struct extent_cache;
 struct recent_pages;
 
 struct store {
@@ -24,11 +26,14 @@ struct store {
 	int dir_fd, lock_fd;
 	uint32_t page_size_bytes;
 	uint64_t name_hash_mask;
+	uint32_t drop_tombstones;
 	struct engine *engine;
 	struct inode_table *inodes;
 	struct listing_cache *listings;
 	struct past_attr_cache *past_attrs;
+	struct extent_cache *past_extents;
 	struct recent_pages *recent_pages;
+	struct page_map_cache *page_maps;
 	struct orphans orphans;
 
 	_Atomic uint64_t ino_next;      /* the next number to give out */
@@ -51,6 +56,9 @@ bool store_can_read(struct store *store, struct lsn at);
  * -ENOENT; -errno. */
 int attr_load(const struct layer_guard *guard, uint64_t ino, struct lsn lsn, struct attr *attr_out,
 	      uint8_t *raw_out, struct version *version_out);
+
+/* Clear the set-user-id bit and, where group-executable, the set-group-id bit. */
+void tree_drop_set_id(struct tree_attr *shown);
 
 struct tree_time tree_now(int64_t *ns_out);     /* CLOCK_REALTIME */
 

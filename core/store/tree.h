@@ -31,12 +31,15 @@ struct store;
 #define TREE_NAME_MAX 255u
 #define TREE_WRITE_MAX (1u << 20)       /* bytes one tree_write may take */
 #define TREE_LINK_MAX 65000u
-#define TREE_SIZE_MAX (INT64_MAX & ~UINT64_C(0xffff))
+#define TREE_SIZE_MAX ((uint64_t)INT64_MAX)
 
 struct tree_time {
 	int64_t seconds;                /* since the epoch */
 	uint32_t nanoseconds;
 };
+
+/* The pages of a symlink, and of a file that a varve which did not count them wrote, are not counted. */
+#define TREE_PAGES_UNKNOWN UINT64_MAX
 
 struct tree_attr {
 	uint64_t ino;
@@ -47,6 +50,7 @@ struct tree_attr {
 	uint32_t nlink;                 /* directories: 1; 0 once the last name is gone */
 	uint32_t rdev;                  /* device nodes: major and minor as the kernel encodes them */
 	uint64_t parent_ino;            /* directories: where ".." leads */
+	uint64_t page_count;            /* files: the pages that there are, holes left out */
 	struct lsn changed;             /* the LSN that last changed this inode, <= the LSN asked for */
 	uint64_t position;              /* byte in the history of that change's record: no two
 					 * versions of any inodes share one; below LSN_LIMIT */
@@ -132,6 +136,40 @@ int tree_rename(struct store *store, uint64_t dir, const char *name, uint64_t ne
 int tree_write(struct store *store, uint64_t ino, uint64_t offset_bytes, const void *buffer,
 	       size_t size_bytes, bool drop_set_id);
 
+/* ---- the space of a file. Of regular files alone: -EISDIR, else -EINVAL ---- */
+
+/*
+ * The file may be written up to @offset_bytes + @size_bytes: it grows to there, unless
+ * @keep_size. Nothing is set aside: what is written takes room when it is. -EFBIG.
+ */
+int tree_reserve(struct store *store, uint64_t ino, uint64_t offset_bytes, uint64_t size_bytes,
+		 bool keep_size, bool drop_set_id);
+
+/*
+ * The bytes [@offset_bytes, @offset_bytes + @size_bytes) become a hole, which reads as zeros; the file
+ * grows to there, unless @keep_size. One change of some 100 bytes however long it is, apart
+ * from the pages it begins and ends in. -EFBIG.
+ */
+int tree_punch(struct store *store, uint64_t ino, uint64_t offset_bytes, uint64_t size_bytes,
+	       bool keep_size, bool drop_set_id);
+
+/*
+ * From @offset_bytes on, the first byte in a page that there is (@hole false), or in none
+ * (true; the end of the file is one). A few look-ups, whatever lies between. A file that
+ * is not mapped is one piece of data. -ENXIO: there is none, or the file ends before.
+ */
+int tree_seek(struct store *store, uint64_t ino, struct lsn at, uint64_t offset_bytes, bool hole,
+	      uint64_t *offset_out);
+
+/*
+ * Copy up to @size_bytes from one file as it is at @from_at to another at the head. One change: as
+ * much as one write takes, or a whole hole of any length, which becomes one there. *count_out is what
+ * was copied, 0 at the end of the source. -EINVAL: the ranges overlap; -EFBIG.
+ */
+int tree_copy(struct store *store, uint64_t from_ino, struct lsn from_at, uint64_t from_bytes,
+	      uint64_t ino, uint64_t offset_bytes, uint64_t size_bytes, bool drop_set_id,
+	      uint64_t *count_out);
+
 #define TREE_SET_MODE   0x01u   /* permission bits only */
 #define TREE_SET_UID    0x02u
 #define TREE_SET_GID    0x04u
@@ -162,6 +200,7 @@ struct tree_change {
 	bool times_set;                 /* utimens changed a time */
 	uint64_t pages_written;         /* page versions written by this change */
 	uint64_t data_bytes;            /* bytes those versions store */
+	uint64_t pages_dropped;         /* pages that it cut off or punched; 0 where they were not counted */
 	uint64_t page_first, page_last; /* lowest and highest block number written; if pages_written */
 };
 

@@ -13,6 +13,7 @@
 #include "floors.h"
 #include "listing.h"
 #include "names.h"
+#include "page_map.h"
 
 #define PAGES_AT_ONCE 256u
 #define BLOCKS_BEYOND 64u       /* looked at behind a file's last block */
@@ -20,6 +21,7 @@
  * block is a tenth of the whole check otherwise, and has no end where the file is a hole. That
  * every version is whole and found was looked at layer by layer. */
 #define BLOCKS_MAX (UINT64_C(1) << 14)
+#define MAP_STRETCHES_MAX (1u << 16)    /* of pages without a hole, of one file */
 #define TYPE_SHIFT 12
 
 enum inode_flag {
@@ -86,14 +88,22 @@ struct page_walk {
 	struct tree_walk *walk;
 	const struct layer_guard *guard;
 	const struct attr *attr;
-	struct floors floors;
+	struct floors floors;           /* of a file that is not mapped */
+	struct page_map map;            /* of one that is */
 	uint8_t *scratch;
 };
 
-static bool is_live(const struct page_walk *pages, const struct version *version)
+static bool is_page(const struct page_walk *pages, const struct version *version)
 {
 	return version->form && version->form != VERSION_TOMBSTONE &&
 	       version->lsn.value > floors_at(&pages->floors, key_index(version->key)).value;
+}
+
+/* The newest version of its page; where the map can't be read, which is told by itself, it counts. */
+static bool is_live(struct page_walk *pages, const struct version *version)
+{
+	return is_page(pages, version) && (!(pages->attr->flags & ATTR_HAS_HOLES) ||
+					   page_map_has(&pages->map, key_index(version->key)) != 0);
 }
 
 /* A patch needs what it is a patch of. NULL: all is well. */
@@ -110,11 +120,44 @@ static const char *version_fault(const struct page_walk *pages, const struct ver
 
 		if (err < 0)
 			return NULL;
-		if (err || !is_live(pages, &below) || below.weight >= version.weight)
+		if (err || !is_page(pages, &below) || below.weight >= version.weight)
 			return "a patch has nothing to be applied to";
 		version = below;
 	}
 	return NULL;
+}
+
+/* The map says which pages there are, and a version of each is there. NULL: all is well. */
+static const char *map_fault(struct page_walk *pages, uint64_t block, const struct version *version)
+{
+	int there = pages->attr->flags & ATTR_MAPPED ? page_map_has(&pages->map, block) : -ENODATA;
+
+	if (there == 1 && !is_page(pages, version))
+		return "the page map has a page that is not there";
+	if (there == 0 && is_live(pages, version))
+		return "the page map has not the page that is there";
+	return NULL;
+}
+
+/* Every page of the map lies within the file, and the counts agree down to the leaves. */
+static int check_map(struct page_walk *pages)
+{
+	uint64_t block = 0, ino = pages->attr->shown.ino;
+	int err = 0;
+
+	for (uint32_t i = 0; i < MAP_STRETCHES_MAX && !err; i++) {
+		err = page_map_next_page(&pages->map, block, &block);
+		if (!err && block >= pages->attr->block_end)
+			found(pages->walk, ino, "the page map has page %" PRIu64 ", beyond the last, %"
+			      PRIu64, block, pages->attr->block_end);
+		if (!err)
+			err = page_map_next_hole(&pages->map, block, &block);
+		if (!err)
+			err = check_progress(pages->walk->hooks, 0);
+	}
+	if (err == -EUCLEAN)
+		found(pages->walk, ino, "the page map contradicts itself");
+	return err == 1 ? 0 : err;
 }
 
 static int check_blocks(struct page_walk *pages, uint64_t first, uint64_t end)
@@ -133,6 +176,8 @@ static int check_blocks(struct page_walk *pages, uint64_t first, uint64_t end)
 						    ? version_fault(pages, &versions[i])
 						    : NULL;
 
+			if (!fault)
+				fault = map_fault(pages, first + i, &versions[i]);
 			if (fault)
 				found(pages->walk, ino, "page %" PRIu64 " at LSN %" PRIu64 ": %s",
 				      first + i, versions[i].lsn.value, fault);
@@ -217,6 +262,11 @@ static int check_pages(struct tree_walk *walk, const struct layer_guard *guard,
 		if (err == -EUCLEAN || (!err && !pages.floors.count))
 			found(walk, attr->shown.ino, "the floors of its truncations make no sense");
 	}
+	if (attr->flags & ATTR_MAPPED) {
+		page_map_begin(&pages.map, guard, attr->shown.ino, walk->at, attr->block_end,
+			       attr->shown.page_count);
+		err = check_map(&pages);
+	}
 	if (!err)
 		err = check_blocks(&pages, 0, end < BLOCKS_MAX ? end : BLOCKS_MAX);
 	if (!err && end > BLOCKS_MAX)
@@ -227,6 +277,7 @@ static int check_pages(struct tree_walk *walk, const struct layer_guard *guard,
 	if (!err)
 		err = check_tail(&pages);
 	floors_free(&pages.floors);
+	page_map_end(&pages.map);
 	free(pages.scratch);
 	if (err == -ENOMEM || err == -ECANCELED)
 		return err;
@@ -241,7 +292,7 @@ static const char *attr_fault(const struct tree_walk *walk, const struct attr *a
 	uint64_t page_bytes = walk->store->page_size_bytes;
 	uint64_t blocks = shown->size_bytes / page_bytes + (shown->size_bytes % page_bytes != 0);
 
-	if (attr->flags & ~ATTR_HAS_FLOORS)
+	if (attr->flags & ~ATTR_FLAGS_KNOWN)
 		return "its attributes have flags that are not known";
 	if (S_ISDIR(shown->mode) && shown->nlink > 1)
 		return "a directory has more than one link";
@@ -252,9 +303,29 @@ static const char *attr_fault(const struct tree_walk *walk, const struct attr *a
 		return "a symlink's target has an impossible length";
 	if (S_ISREG(shown->mode) && attr->block_end > blocks)
 		return "its pages go on beyond its size";
+	if (attr->flags & ATTR_MAPPED ? attr->flags & ATTR_HAS_FLOORS : attr->flags & ATTR_HAS_HOLES)
+		return "its attributes have flags that contradict one another";
+	if (attr->flags & ATTR_MAPPED && shown->page_count > attr->block_end)
+		return "it has more pages than there is room for";
 	if (!S_ISREG(shown->mode) && !S_ISLNK(shown->mode) && attr->block_end)
 		return "it has pages, which only files have";
 	return NULL;
+}
+
+/* Reads of the past rely on what attributes say of the LSNs before. What the window took, or can't be read, says
+ * nothing. */
+static void check_since(struct tree_walk *walk, const struct layer_guard *guard, const struct attr *attr)
+{
+	struct extent now = attr_extent(attr), then;
+	struct attr before;
+
+	if (!attr->extent_since.value || !store_can_read(walk->store, attr->extent_since) ||
+	    attr_load(guard, attr->shown.ino, attr->extent_since, &before, NULL, NULL))
+		return;
+	then = attr_extent(&before);
+	if (!extent_equal(&now, &then))
+		found(walk, attr->shown.ino, "its size or kind has not been what it is since LSN %" PRIu64,
+		      attr->extent_since.value);
 }
 
 static int check_inode(struct tree_walk *walk, uint64_t ino)
@@ -288,6 +359,8 @@ static int check_inode(struct tree_walk *walk, uint64_t ino)
 						    : (uint16_t)attr.shown.nlink;
 			walk->inode_count++;
 		}
+		if (!fault)
+			check_since(walk, &guard, &attr);
 		/* Of one that is gone nobody reads pages, and some may be gone before others. */
 		if (!fault && attr.shown.nlink &&
 		    (S_ISREG(attr.shown.mode) || S_ISLNK(attr.shown.mode)))

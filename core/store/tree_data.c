@@ -11,11 +11,10 @@
 #include <sys/stat.h>
 
 #include "change.h"
-#include "floors.h"
 #include "page_editor.h"
 #include "store_internal.h"
 
-static void drop_set_id(struct tree_attr *shown)
+void tree_drop_set_id(struct tree_attr *shown)
 {
 	shown->mode &= ~(uint32_t)S_ISUID;
 	if (shown->mode & S_IXGRP)
@@ -58,9 +57,11 @@ int tree_write(struct store *store, uint64_t ino, uint64_t offset_bytes, const v
 			if ((end + page - 1) / page > inode->next.block_end)
 				inode->next.block_end = (end + page - 1) / page;
 			if (drop_id)
-				drop_set_id(&inode->next.shown);
+				tree_drop_set_id(&inode->next.shown);
 			change_touch(&change, inode, true);
-			err = change_commit(&change);
+			err = page_editor_finish(&editor);
+			if (!err)
+				err = change_commit(&change);
 			if (!err)
 				page_editor_committed(&editor);
 		}
@@ -70,57 +71,8 @@ int tree_write(struct store *store, uint64_t ino, uint64_t offset_bytes, const v
 	return err;
 }
 
-/*
- * A cut of so few pages gives each a tombstone; only a larger one adds a floor.
- * So each floor stands for more page writes than this, and a log that grows and
- * is cut back for ever gathers none.
- */
-#define CUT_TOMBSTONES_MAX 32u
-
-static int cut_pages(struct page_editor *editor, uint64_t block)
-{
-	struct attr *next = &editor->inode->next;
-
-	for (; block < next->block_end; block++) {
-		struct batch_entry *entry;
-		struct version before;
-		int err = page_editor_find(editor, block, &before);
-
-		if (err < 0)
-			return err;
-		if (err)
-			continue;
-		entry = change_entry(editor->change);
-		if (!entry)
-			return -ENOMEM;
-		entry->key = key_make(next->shown.ino, KEY_PAGE, block);
-		entry->form = VERSION_TOMBSTONE;
-	}
-	return 0;
-}
-
-/* @floor_bytes_out is freed after the commit. */
-static int cut_by_floor(struct page_editor *editor, uint64_t block, uint8_t **floor_bytes_out)
-{
-	struct attr *next = &editor->inode->next;
-	struct batch_entry *entry;
-	int err = floors_cut(&editor->floors, block, editor->newest);
-
-	*floor_bytes_out = malloc((size_t)editor->floors.count * FLOOR_BYTES + 1);
-	entry = change_entry(editor->change);
-	if (err || !*floor_bytes_out || !entry)
-		return -ENOMEM;
-	floors_encode(&editor->floors, *floor_bytes_out);
-	entry->key = key_make(next->shown.ino, KEY_FLOOR, 0);
-	entry->form = VERSION_IMAGE;
-	entry->body = *floor_bytes_out;
-	entry->body_bytes = editor->floors.count * FLOOR_BYTES;
-	next->flags |= ATTR_HAS_FLOORS;
-	return 0;
-}
-
-/* Everything from @size_bytes on is cut off. @floor_bytes_out is freed after the commit. */
-static int cut(struct page_editor *editor, uint64_t size_bytes, uint8_t **floor_bytes_out)
+/* Everything from @size_bytes on is cut off. */
+static int cut(struct page_editor *editor, uint64_t size_bytes)
 {
 	struct attr *next = &editor->inode->next;
 	size_t page = editor->change->store->page_size_bytes;
@@ -132,10 +84,7 @@ static int cut(struct page_editor *editor, uint64_t size_bytes, uint8_t **floor_
 		err = page_editor_put(editor, size_bytes, NULL, page - from);
 	if (err || block >= next->block_end)
 		return err;
-	if (next->block_end - block <= CUT_TOMBSTONES_MAX)
-		err = cut_pages(editor, block);
-	else
-		err = cut_by_floor(editor, block, floor_bytes_out);
+	err = page_editor_drop(editor, block, UINT64_MAX);
 	if (!err)
 		next->block_end = block;
 	return err;
@@ -153,7 +102,7 @@ static void set_plain_attrs(struct change *change, struct change_inode *inode, u
 	if (which & TREE_SET_GID)
 		shown->gid = to->gid;
 	if (which & TREE_DROP_SET_ID)
-		drop_set_id(shown);
+		tree_drop_set_id(shown);
 	change_touch(change, inode, which & TREE_SET_SIZE);
 	if (which & (TREE_SET_ATIME | TREE_SET_ATIME_NOW))
 		shown->atime = which & TREE_SET_ATIME_NOW ? change->now : to->atime;
@@ -179,7 +128,6 @@ int tree_setattr(struct store *store, uint64_t ino, unsigned which, const struct
 	struct page_editor editor;
 	struct change_inode *inode;
 	struct change change;
-	uint8_t *floor_bytes = NULL;
 	bool cutting;
 	int err = change_begin(&change, store, &ino, 1);
 
@@ -192,7 +140,9 @@ int tree_setattr(struct store *store, uint64_t ino, unsigned which, const struct
 		err = page_editor_begin(&editor, &change, inode);
 		cutting = !err;
 		if (!err)
-			err = cut(&editor, to->size_bytes, &floor_bytes);
+			err = cut(&editor, to->size_bytes);
+		if (!err)
+			err = page_editor_finish(&editor);
 	}
 	if (!err) {
 		if (which & TREE_SET_SIZE)
@@ -206,7 +156,6 @@ int tree_setattr(struct store *store, uint64_t ino, unsigned which, const struct
 		*attr_out = inode->next.shown;
 	if (cutting)
 		page_editor_end(&editor);
-	free(floor_bytes);
 	change_end(&change);
 	return err;
 }

@@ -53,6 +53,10 @@ static void set_new_attr(struct change_inode *inode, const struct change_inode *
 	}
 	if (S_ISDIR(shown->mode))
 		shown->parent_ino = dir->next.shown.ino;
+	if (S_ISREG(shown->mode))
+		inode->next.flags = ATTR_MAPPED;
+	if (S_ISLNK(shown->mode))
+		shown->page_count = TREE_PAGES_UNKNOWN;
 }
 
 /* Add the target as the file's first page. */

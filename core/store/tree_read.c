@@ -12,10 +12,13 @@
 #include "floors.h"
 #include "listing.h"
 #include "names.h"
+#include "page_map.h"
 #include "past_attr.h"
+#include "past_extent.h"
 #include "store_internal.h"
 
 #define READ_PAGES_MAX 256u             /* pages found at a time */
+#define FEW_PAGES 3u                    /* so many are found one by one sooner */
 #define STREAM_BYTES (64u << 10)        /* of a request that is one of a stream */
 
 struct tree_time tree_now(int64_t *ns_out)
@@ -30,21 +33,21 @@ struct tree_time tree_now(int64_t *ns_out)
 int attr_load(const struct layer_guard *guard, uint64_t ino, struct lsn lsn, struct attr *attr_out,
 	      uint8_t *raw_out, struct version *version_out)
 {
-	uint8_t raw[ATTR_BYTES];
+	uint8_t raw[ATTR_BYTES] = { 0 };
 	struct version version;
 	size_t size;
 	int err;
 
-	err = engine_find(guard, key_make(ino, KEY_ATTR, 0), lsn, &version);
-	if (!err)
-		err = engine_load(guard, &version, raw, sizeof(raw), &size);
+	err = engine_get(guard, key_make(ino, KEY_ATTR, 0), lsn, raw, sizeof(raw), &size, &version);
 	if (err)
 		return err == 1 ? -ENOENT : err;
-	if (size != ATTR_BYTES)
+	if (size < ATTR_BYTES_OLD)
 		return -EUCLEAN;
 	err = attr_decode(raw, attr_out);
 	if (err)
 		return err;
+	if (attr_out->extent_since.value > version.lsn.value)
+		return -EUCLEAN;
 	attr_out->shown.ino = ino;
 	attr_out->shown.changed = version.lsn;
 	attr_out->shown.position = version_position(&version);
@@ -84,6 +87,25 @@ static int past_attr(struct store *store, const struct layer_guard *guard, uint6
 	return !err && attr_out->shown.nlink == 0 ? -ENOENT : err;
 }
 
+/* The extent at @lsn, of which the attributes tell for all LSNs since it came to be. As above. */
+static int past_extent(struct store *store, const struct layer_guard *guard, uint64_t ino,
+		       struct lsn lsn, struct extent *extent_out)
+{
+	struct attr attr;
+	int err = 0;
+
+	if (!extent_get(store->past_extents, ino, lsn, extent_out)) {
+		err = attr_load(guard, ino, lsn, &attr, NULL, NULL);
+		if (err)
+			return err;
+		*extent_out = attr_extent(&attr);
+		extent_keep(store->past_extents, ino,
+			    attr.extent_since.value ? attr.extent_since : attr.shown.changed, lsn,
+			    extent_out);
+	}
+	return extent_out->has_name ? 0 : -ENOENT;
+}
+
 /* The head's attributes, the newest LSN, and a guard that covers it. What was the newest may
  * be gone when the guard is there, with a small window and fast writers. */
 static int head_attr_guarded(struct store *store, struct layer_guard *guard, uint64_t ino,
@@ -110,10 +132,34 @@ static int attr_guarded(struct store *store, struct layer_guard *guard, uint64_t
 	guard_pace();
 	if (lsn_is_head(at))
 		return head_attr_guarded(store, guard, ino, attr_out, lsn_out);
+	engine_read_pace(store->engine);
 	*lsn_out = at;
 	engine_guard_take(store->engine, guard);
 	if (store_can_read(store, at))
 		err = past_attr(store, guard, ino, at, attr_out);
+	if (err)
+		layer_guard_drop(guard);
+	return err;
+}
+
+/* The same of the extent alone. */
+static int extent_guarded(struct store *store, struct layer_guard *guard, uint64_t ino,
+			  struct lsn at, struct extent *extent_out, struct lsn *lsn_out)
+{
+	struct attr attr;
+	int err = -ENOENT;
+
+	guard_pace();
+	if (lsn_is_head(at)) {
+		err = head_attr_guarded(store, guard, ino, &attr, lsn_out);
+		if (!err)
+			*extent_out = attr_extent(&attr);
+		return err;
+	}
+	*lsn_out = at;
+	engine_guard_take(store->engine, guard);
+	if (store_can_read(store, at))
+		err = past_extent(store, guard, ino, at, extent_out);
 	if (err)
 		layer_guard_drop(guard);
 	return err;
@@ -256,15 +302,6 @@ int tree_readdir(struct store *store, uint64_t dir, struct lsn at, uint64_t cook
 
 /* ---- data ---- */
 
-/* Versions that a cut made invisible count as holes. */
-static void drop_below_floors(const struct floors *floors, uint64_t first, uint32_t count,
-			      struct version *versions)
-{
-	for (uint32_t i = 0; floors->count && i < count; i++)
-		if (versions[i].form &&
-		    versions[i].lsn.value <= floors_at(floors, first + i).value)
-			versions[i].form = 0;
-}
 
 /* What the pages of holes are read from; one page of the largest size. */
 static const uint8_t zeros[STORE_PAGE_SIZE_MAX];
@@ -275,10 +312,11 @@ struct read_request {
 	const struct layer_guard *guard;
 	uint64_t ino;
 	struct lsn lsn;
-	struct floors floors;
+	struct floors floors;           /* of a file that is not mapped */
+	struct page_map map;            /* of one that is, if it has to be asked */
 	uint64_t offset_bytes;
 	size_t size_bytes;
-	uint8_t *scratch;
+	uint8_t *scratch;               /* each page has its own place in it */
 	struct iovec *pieces;           /* room for one a page */
 	size_t piece_count;
 	struct iovec few_pieces[8];     /* where @pieces points if they are enough */
@@ -302,49 +340,112 @@ static void add_piece(struct read_request *request, const uint8_t *bytes, size_t
 			(struct iovec){ (void *)(uintptr_t)bytes, size_bytes };
 }
 
-/* Find @count pages from @first on and add what the request wants of them. */
+/* Where the request has a page put together. */
+static uint8_t *page_scratch(const struct read_request *request, uint64_t block)
+{
+	size_t page_bytes = request->store->page_size_bytes;
+
+	return request->scratch + (block - request->offset_bytes / page_bytes) * page_bytes;
+}
+
+/* What the request wants of block @block; NULL: a hole. */
+static void add_page(struct read_request *request, uint64_t block, const uint8_t *page)
+{
+	size_t page_bytes = request->store->page_size_bytes;
+	uint64_t at = block * page_bytes, end = request->offset_bytes + request->size_bytes;
+	size_t from = at < request->offset_bytes ? request->offset_bytes - at : 0;
+	size_t to = end - at < page_bytes ? (size_t)(end - at) : page_bytes;
+
+	add_piece(request, (page ? page : zeros) + from, to - from);
+}
+
+/* Versions that were cut off or punched count as holes. 0 or -errno. */
+static int drop_holes(struct read_request *request, uint64_t first, uint32_t count,
+		      struct version *versions)
+{
+	int there = 1;
+
+	for (uint32_t i = 0; i < count && there >= 0; i++) {
+		if (!versions[i].form)
+			continue;
+		if (request->map.guard)
+			there = page_map_has(&request->map, first + i);
+		else
+			there = versions[i].lsn.value > floors_at(&request->floors, first + i).value;
+		if (there == 0)
+			versions[i].form = 0;
+	}
+	return there < 0 ? there : 0;
+}
+
+/* Find @count pages from @first on, in one visit of each layer. */
 static int read_pages(struct read_request *request, uint64_t first, uint32_t count)
 {
 	struct version versions[READ_PAGES_MAX];
-	size_t page_bytes = request->store->page_size_bytes;
-	uint64_t end = request->offset_bytes + request->size_bytes;
 	int err = engine_find_pages(request->guard, request->ino, first, count, request->lsn,
 				    versions);
 
-	drop_below_floors(&request->floors, first, count, versions);
+	if (!err && (request->map.guard || request->floors.count))
+		err = drop_holes(request, first, count, versions);
 	for (uint32_t i = 0; i < count && !err; i++) {
-		uint64_t at = (first + i) * page_bytes;
-		size_t from = at < request->offset_bytes ? request->offset_bytes - at : 0;
-		size_t to = end - at < page_bytes ? (size_t)(end - at) : page_bytes;
 		const uint8_t *page;
 
-		err = engine_page(request->guard, &versions[i], page_bytes,
-				  request->size_bytes >= STREAM_BYTES, request->scratch, &page);
-		if (page == request->scratch)
-			request->scratch += page_bytes;
+		err = engine_page(request->guard, &versions[i], request->store->page_size_bytes,
+				  request->size_bytes >= STREAM_BYTES, page_scratch(request, first + i),
+				  &page);
 		if (!err)
-			add_piece(request, (page ? page : zeros) + from, to - from);
+			add_page(request, first + i, page);
+	}
+	return err;
+}
+
+/* Find them one by one, each with its chain. */
+static int read_few_pages(struct read_request *request, uint64_t first, uint32_t count)
+{
+	int err = 0;
+
+	for (uint64_t block = first; block < first + count && !err; block++) {
+		const uint8_t *page = NULL;
+
+		if (request->map.guard) {
+			err = page_map_has(&request->map, block);
+			if (err == 0)
+				add_page(request, block, NULL);
+			if (err <= 0)
+				continue;
+		}
+		err = engine_get_page(request->guard, request->ino, block, request->lsn,
+				      floors_at(&request->floors, block),
+				      request->store->page_size_bytes, page_scratch(request, block),
+				      &page);
+		if (!err)
+			add_page(request, block, page);
 	}
 	return err;
 }
 
 /* The guard is held. */
-static int read_guarded(struct read_request *request, const struct attr *attr)
+static int read_guarded(struct read_request *request, const struct extent *extent)
 {
 	uint64_t first = request->offset_bytes / request->store->page_size_bytes;
 	uint64_t count = page_count(request->store, request->offset_bytes, request->size_bytes);
 	int err = 0;
 
-	if (attr->flags & ATTR_HAS_FLOORS)
+	if (extent->flags & ATTR_HAS_FLOORS)
 		err = floors_load(request->guard, request->ino, request->lsn, &request->floors);
+	if (extent->flags & ATTR_HAS_HOLES)
+		page_map_begin(&request->map, request->guard, request->ino, request->lsn,
+			       extent->block_end, extent->page_count);
 	while (count && !err) {
 		uint32_t here = count < READ_PAGES_MAX ? (uint32_t)count : READ_PAGES_MAX;
 
-		err = read_pages(request, first, here);
+		err = here <= FEW_PAGES ? read_few_pages(request, first, here)
+					: read_pages(request, first, here);
 		first += here;
 		count -= here;
 	}
 	floors_free(&request->floors);
+	page_map_end(&request->map);
 	return err;
 }
 
@@ -355,7 +456,7 @@ size_t tree_scratch_size(const struct store *store, size_t size_bytes)
 }
 
 /* The guard is held, the request lies within the file. */
-static int read_and_hand_out(struct read_request *request, const struct attr *attr,
+static int read_and_hand_out(struct read_request *request, const struct extent *extent,
 			     tree_pieces_fn *fn, void *context)
 {
 	uint64_t count = page_count(request->store, request->offset_bytes, request->size_bytes);
@@ -366,7 +467,7 @@ static int read_and_hand_out(struct read_request *request, const struct attr *at
 		request->pieces = malloc(count * sizeof(*request->pieces));
 	if (!request->pieces)
 		return -ENOMEM;
-	err = read_guarded(request, attr);
+	err = read_guarded(request, extent);
 	if (!err)
 		err = fn(context, request->pieces, request->piece_count);
 	if (request->pieces != request->few_pieces)
@@ -380,21 +481,69 @@ int tree_read_pieces(struct store *store, uint64_t ino, struct lsn at, uint64_t 
 	struct read_request request = { .store = store, .ino = ino, .offset_bytes = offset_bytes,
 					.size_bytes = size_bytes, .scratch = scratch };
 	struct layer_guard guard;
-	struct attr attr;
-	int err = attr_guarded(store, &guard, ino, at, &attr, &request.lsn);
+	struct extent extent;
+	int err;
 
+	/* Of the head too: attributes are known without, what is read costs blocks. */
+	engine_read_pace(store->engine);
+	err = extent_guarded(store, &guard, ino, at, &extent, &request.lsn);
 	if (err)
 		return err;
 	request.guard = &guard;
-	if (S_ISDIR(attr.shown.mode)) {
+	if (S_ISDIR(extent.type)) {
 		err = -EISDIR;
-	} else if (offset_bytes >= attr.shown.size_bytes || !size_bytes) {
+	} else if (offset_bytes >= extent.size_bytes || !size_bytes) {
 		err = fn(context, NULL, 0);
 	} else {
-		if (size_bytes > attr.shown.size_bytes - offset_bytes)
-			request.size_bytes = (size_t)(attr.shown.size_bytes - offset_bytes);
-		err = read_and_hand_out(&request, &attr, fn, context);
+		if (size_bytes > extent.size_bytes - offset_bytes)
+			request.size_bytes = (size_t)(extent.size_bytes - offset_bytes);
+		err = read_and_hand_out(&request, &extent, fn, context);
 	}
+	layer_guard_drop(&guard);
+	return err;
+}
+
+/* The guard is held, @offset_bytes lies within the file. */
+static int seek(struct store *store, const struct layer_guard *guard, const struct attr *attr,
+		struct lsn lsn, uint64_t offset_bytes, bool hole, uint64_t *offset_out)
+{
+	uint64_t page = store->page_size_bytes, size = attr->shown.size_bytes, block;
+	struct page_map map;
+	int err;
+
+	if (!(attr->flags & ATTR_MAPPED)) {
+		*offset_out = hole ? size : offset_bytes;
+		return 0;
+	}
+	page_map_begin(&map, guard, attr->shown.ino, lsn, attr->block_end, attr->shown.page_count);
+	err = hole ? page_map_next_hole(&map, offset_bytes / page, &block)
+		   : page_map_next_page(&map, offset_bytes / page, &block);
+	page_map_end(&map);
+	if (err)
+		return err == 1 ? -ENXIO : err;
+	*offset_out = block > offset_bytes / page ? block * page : offset_bytes;
+	if (hole && *offset_out > size)
+		*offset_out = size;
+	return 0;
+}
+
+int tree_seek(struct store *store, uint64_t ino, struct lsn at, uint64_t offset_bytes, bool hole,
+	      uint64_t *offset_out)
+{
+	struct layer_guard guard;
+	struct attr attr;
+	struct lsn lsn;
+	int err = attr_guarded(store, &guard, ino, at, &attr, &lsn);
+
+	*offset_out = 0;
+	if (err)
+		return err;
+	if (!S_ISREG(attr.shown.mode))
+		err = S_ISDIR(attr.shown.mode) ? -EISDIR : -EINVAL;
+	else if (offset_bytes >= attr.shown.size_bytes)
+		err = -ENXIO;
+	else
+		err = seek(store, &guard, &attr, lsn, offset_bytes, hole, offset_out);
 	layer_guard_drop(&guard);
 	return err;
 }
@@ -411,8 +560,11 @@ static int copy_pieces(void *context)
 	struct copy_out *copy = context;
 
 	for (size_t i = 0; i < copy->piece_count; i++) {
-		memcpy(copy->at + copy->done_bytes, copy->pieces[i].iov_base,
-		       copy->pieces[i].iov_len);
+		uint8_t *to = copy->at + copy->done_bytes;
+
+		/* What was put together where it is to be is there. */
+		if (to != copy->pieces[i].iov_base)
+			memcpy(to, copy->pieces[i].iov_base, copy->pieces[i].iov_len);
 		copy->done_bytes += copy->pieces[i].iov_len;
 	}
 	return 0;
@@ -430,8 +582,10 @@ static int copy_out(void *context, const struct iovec *pieces, size_t count)
 int tree_read(struct store *store, uint64_t ino, struct lsn at, uint64_t offset_bytes,
 	      void *buffer, size_t size_bytes, size_t *count_out)
 {
+	bool whole_pages = size_bytes && offset_bytes % store->page_size_bytes == 0 &&
+			   size_bytes % store->page_size_bytes == 0;
+	void *scratch = whole_pages ? buffer : malloc(tree_scratch_size(store, size_bytes));
 	struct copy_out copy = { .at = buffer };
-	void *scratch = malloc(tree_scratch_size(store, size_bytes));
 	int err;
 
 	*count_out = 0;
@@ -440,7 +594,8 @@ int tree_read(struct store *store, uint64_t ino, struct lsn at, uint64_t offset_
 	err = tree_read_pieces(store, ino, at, offset_bytes, size_bytes, scratch, copy_out, &copy);
 	if (!err)
 		*count_out = copy.done_bytes;
-	free(scratch);
+	if (!whole_pages)
+		free(scratch);
 	return err;
 }
 

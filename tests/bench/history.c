@@ -10,6 +10,7 @@
 #include <errno.h>
 
 #include "history_growth.h"
+#include "history_stalls.h"
 #include "history_workload.h"
 #include "rewrite_source.h"
 #include "trace_source.h"
@@ -35,6 +36,7 @@ static int updates_measure(struct bench *bench)
 	const struct history_workload workload = {
 		.name = "96 byte updates",
 		.source = &updates.source,
+		.is_held = true,
 		.hot_reads = bench_size(bench, 100000, 2000),
 		.cold_reads = bench_size(bench, 5000, 200),
 		.rounds = 3,
@@ -111,6 +113,13 @@ static int growth_measure(struct bench *bench, const char *text)
 	return err ? err : history_growth_measure(bench, &sizes);
 }
 
+static int stalls_measure(struct bench *bench)
+{
+	bench_say(bench, "stalls: small updates of a file with a small window, a sync every few, while layers are "
+			 "merged and what expired is dropped");
+	return history_stalls_measure(bench);
+}
+
 static int history_bench(struct bench *bench)
 {
 	const char *trace = bench_trace(bench), *growth = bench_history(bench);
@@ -124,6 +133,8 @@ static int history_bench(struct bench *bench)
 	if (trace || growth)
 		return err;
 	err = updates_measure(bench);
+	if (!err && bench_wants(bench, "stalls"))
+		err = stalls_measure(bench);
 	return err ? err : rewrite_measure(bench);
 }
 

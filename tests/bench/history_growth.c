@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -270,6 +271,37 @@ static void figure_report(struct bench *bench, const struct growth_figure *figur
 	}
 }
 
+#define READ_RATIO_LIMIT 1.5
+#define MEMORY_LIMIT_MIB 320.0          /* for the budget of 256 MiB: a quarter more */
+#define WRITTEN_LIMIT 3.0
+
+/* What a read takes, of the last size, as a part of what it takes of the first. */
+static double slower(const struct history_figures *figures, unsigned count,
+		     double (*rate)(const struct history_figures *figures))
+{
+	return rate(&figures[0]) / rate(&figures[count - 1]);
+}
+
+static void claims_report(struct bench *bench, unsigned count, const struct history_figures *figures)
+{
+	double memory = 0, written = 0;
+
+	if (count > 1) {
+		bench_fact(bench, "a read of the longest history against the shortest, page cache warm",
+			   slower(figures, count, hot_rate), "x", FACT_AT_MOST, READ_RATIO_LIMIT);
+		bench_fact(bench, "a read of the longest history against the shortest, compacted, page cache warm",
+			   slower(figures, count, compacted_hot_rate), "x", FACT_AT_MOST, READ_RATIO_LIMIT);
+	}
+	for (unsigned i = 0; i < count; i++) {
+		memory = fmax(memory, rss_max(&figures[i]));
+		written = fmax(written, compacted_written_part(&figures[i]));
+	}
+	bench_fact(bench, "resident memory at most, of a budget of 256 MiB", memory, "MiB", FACT_AT_MOST,
+		   MEMORY_LIMIT_MIB);
+	bench_fact(bench, "written to the disk, all compaction included", written, "bytes a byte of history",
+		   FACT_AT_MOST, WRITTEN_LIMIT);
+}
+
 int history_growth_measure(struct bench *bench, const struct growth_sizes *sizes)
 {
 	struct history_figures *figures = calloc(sizes->count, sizeof(*figures));
@@ -279,6 +311,8 @@ int history_growth_measure(struct bench *bench, const struct growth_sizes *sizes
 		err = size_build(bench, sizes->bytes[i], &figures[i]);
 	for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]) && !err; i++)
 		figure_report(bench, &shown[i], sizes->count, figures);
+	if (!err)
+		claims_report(bench, sizes->count, figures);
 	free(figures);
 	return err;
 }

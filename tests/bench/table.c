@@ -247,7 +247,7 @@ static int walk_sample(void *context, double *figure_out)
 	struct table_cursor *cursor;
 	struct table_entry entry;
 	uint64_t start = processor_ns(), count = 0;
-	int err = table_cursor_open(side->table->layers[side->index], (struct key){ 0, 0 }, &cursor);
+	int err = table_cursor_open(side->table->layers[side->index], (struct key){ 0, 0 }, CURSOR_WINDOW_BYTES, &cursor);
 
 	for (; !err; count++)
 		err = table_cursor_next(cursor, &entry);
@@ -269,7 +269,7 @@ static int merge_sample(void *context, double *figure_out)
 
 	if (err)
 		return err;
-	err = table_cursor_open(side->table->layers[side->index], (struct key){ 0, 0 }, &cursor);
+	err = table_cursor_open(side->table->layers[side->index], (struct key){ 0, 0 }, CURSOR_WINDOW_BYTES, &cursor);
 	while (!err) {
 		err = table_cursor_next(cursor, &entry);
 		if (!err)

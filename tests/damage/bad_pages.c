@@ -321,7 +321,7 @@ static void a_file_cut_short_under_a_writer_is_an_error(void **state)
 		uint64_t ino;
 		int err = 0;
 
-		path_join(layer, rot->golden->store, "layers/000000000000000d.layer");
+		path_join(layer, rot->golden->store, GOLDEN_TABLES_OPEN_LAYER);
 		assert_ok(store_open(rot->golden->store, &options, &report, &store));
 		ino = make_file(store, TREE_ROOT_INO, "written");
 		must(!truncate(layer, cuts[c]), "cannot cut", layer);

@@ -23,6 +23,8 @@ static void make_possible(uint8_t bytes[ATTR_BYTES], uint8_t how)
 	}
 	if (how & 4)
 		bytes[7] &= 0x7f;
+	if (how & 8)
+		memset(bytes + ATTR_BYTES_OLD, 0, ATTR_BYTES - ATTR_BYTES_OLD);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)

@@ -1,9 +1,9 @@
 /*
- * Floors: what decodes is ascending, answers any block, and encodes to the same
- * bytes; a cut leaves it so.
+ * Floors: what decodes is ascending, answers any block, and is what the bytes say.
  */
 #include "floors.h"
 
+#include "codec.h"
 #include "fuzz.h"
 
 static void check_ascending(const struct floors *floors)
@@ -17,7 +17,7 @@ static void check_ascending(const struct floors *floors)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
 {
 	struct floors floors;
-	uint8_t *again;
+	struct get_cursor c = get_cursor(data, size_bytes);
 
 	if (floors_decode(data, size_bytes, &floors)) {
 		require(!floors.entries && !floors.count);
@@ -25,11 +25,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
 	}
 	check_ascending(&floors);
 	require(floors.count == size_bytes / FLOOR_BYTES);
-	again = malloc(size_bytes + 1);
-	require(again != NULL);
-	floors_encode(&floors, again);
-	require(!memcmp(again, data, size_bytes));
-	free(again);
+	for (uint32_t i = 0; i < floors.count; i++) {
+		require(get_u64(&c) == floors.entries[i].block);
+		require(get_u64(&c) == floors.entries[i].lsn.value);
+	}
 	if (floors.count) {
 		const struct floor_entry *entry = &floors.entries[floors.count / 2];
 		uint64_t block = entry->block;
@@ -37,9 +36,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
 		require(floors_at(&floors, block).value == entry->lsn.value);
 		if (block)
 			require(floors_at(&floors, block - 1).value <= entry->lsn.value);
-		require(floors_cut(&floors, block, lsn_make(LSN_LIMIT - 1)) == 0);
-		require(floors_at(&floors, UINT64_MAX).value == LSN_LIMIT - 1);
-		check_ascending(&floors);
 	}
 	floors_free(&floors);
 	return 0;

@@ -1,9 +1,9 @@
 #include "fuzz.h"
 
-#include <sched.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 
+#include "own_mounts.h"
 #include "rcu_at_once.h"
 #include "report.h"
 
@@ -11,7 +11,7 @@
  * process ends. Without the right to it, nothing happens. */
 static void own_shm(void)
 {
-	if (unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0)
+	if (own_mounts())
 		(void)mount("tmpfs", "/dev/shm", "tmpfs", 0, NULL);
 }
 

@@ -294,7 +294,8 @@ static void check_version(struct look *look, const struct version *version, stru
 	int err;
 
 	require(key_equal(version->key, key) && version->lsn.value <= lsn.value);
-	require(version->form >= VERSION_IMAGE && version->form <= VERSION_TOMBSTONE);
+	require(version->form >= VERSION_IMAGE && version->form <= VERSION_LOST);
+	require(version->form != VERSION_LOST || version->size_bytes == 0);
 	require(version_position(version) <= version->lsn.value);
 	err = version_view(version, &payload);
 	/* A cache that held the block just now may not any more, and the file says no again. */
@@ -372,7 +373,7 @@ static void walk(struct look *look, struct layer *layer)
 	unsigned count = 0;
 	int err;
 
-	require(table_cursor_open(layer, (struct key){ 0, 0 }, &cursor) == 0);
+	require(table_cursor_open(layer, (struct key){ 0, 0 }, CURSOR_WINDOW_BYTES, &cursor) == 0);
 	while ((err = table_cursor_next(cursor, &entry)) == 0) {
 		require(key_compare(key, entry.key) < 0 ||
 			(key_equal(key, entry.key) && lsn.value < entry.lsn.value));

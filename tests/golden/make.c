@@ -5,7 +5,8 @@
  *
  * Of everything a store can hold there is a little: a page's image of its own
  * length and of a whole page, patches over it and standing alone, ranges of zeros,
- * a batch large enough to be written by the system call, floors, tombstones, names
+ * a batch large enough to be written by the system call, page maps of one level and of two, holes that
+ * tombstones say and holes that the map alone says, tombstones, names
  * added, moved, exchanged and gone, links, all file types; tables of versions and of images, in blocks that are
  * compressed and blocks that are not, a run of them that lost what the window does not keep, a tag below it, a
  * merge of others that is not at its end; sealed layers that it takes, an open one with a second life in it, a
@@ -26,7 +27,7 @@
 
 #define TABLE_BYTES (28 * KIB)      /* of which some 20 are its header and index */
 #define TAGGED 2u                       /* of the notes */
-#define OLDEST 5u                       /* of the notes: what lies below it is dropped, but for what is tagged */
+#define OLDEST 6u                       /* of the notes: what lies below it is dropped, but for what is tagged */
 #define NOTES_MAX 64u
 #define SPARE_ID 1000u
 
@@ -103,6 +104,21 @@ static void first_layer(struct store *store)
 	note(store);
 }
 
+/* So many pages that no tombstones say what was dropped; and a file whose map has two levels. */
+static void make_holes(struct store *store)
+{
+	uint64_t holes = make_file(store, ROOT, "holes"), sparse = make_file(store, ROOT, "sparse");
+
+	for (unsigned i = 0; i < 50; i++)
+		write_bytes(store, holes, i * PAGE, "here", 4);
+	punch(store, holes, 3 * PAGE + 2, 40 * PAGE);
+	write_bytes(store, holes, 20 * PAGE + 100, "again", 5);
+	write_bytes(store, sparse, 3 * MIB, "at 3 MiB", 8);
+	write_bytes(store, sparse, 40 * MIB, "at 40 MiB", 9);
+	write_bytes(store, sparse, 40 * MIB + 5 * PAGE, "behind", 6);
+	punch(store, sparse, 40 * MIB + 5 * PAGE, PAGE);
+}
+
 static void second_layer(struct store *store)
 {
 	uint64_t pages = find_now(store, ROOT, "pages"), dir = find_now(store, ROOT, "dir");
@@ -114,8 +130,10 @@ static void second_layer(struct store *store)
 	note(store);
 	write_pattern(store, big, 0, 9 * PAGE, 2);      /* one system call */
 	set_size(store, big, 400 * KIB);
-	set_size(store, big, PAGE / 2);                 /* floors */
+	set_size(store, big, PAGE / 2);                 /* tombstones */
 	set_size(store, big, 6 * PAGE);
+	note(store);
+	make_holes(store);
 	note(store);
 	set_size(store, pages, PAGE + 10);              /* a tombstone, zeros */
 	for (unsigned i = 0; i < 12; i++) {

@@ -55,7 +55,7 @@ static struct run *begin(unsigned name_hash_bits, uint64_t operation_count)
 {
 	struct store_mkfs_options mkfs = { .page_size_bytes = RANDOM_PAGE_SIZE };
 	struct store_options options = { .layer_size_bytes = 4 * MIB,
-					 .name_hash_bits = name_hash_bits };
+					 .name_hash_bits = name_hash_bits, .drop_tombstones = 4 };
 
 	return run_new(&mkfs, &options, operation_count);
 }

@@ -165,7 +165,8 @@ static void kept_history_equals_the_model(void **state)
 static int set_up(void **state)
 {
 	struct store_mkfs_options mkfs = { .page_size_bytes = RANDOM_PAGE_SIZE };
-	struct store_options options = { .layer_size_bytes = 4 * MIB, .fanin_0 = 4, .fanin = 3 };
+	struct store_options options = { .layer_size_bytes = 4 * MIB, .fanin_0 = 4, .fanin = 3,
+					 .drop_tombstones = 4 };
 	struct retention_run *r = calloc(1, sizeof(*r));
 
 	assert_non_null(r);

@@ -19,23 +19,6 @@ BALLAST_MIB = 48
 
 
 class FullDisk(harness.ServerCase):
-    def disk_new(self, kind):
-        """A small filesystem of its own, gone when the test is."""
-        if os.geteuid() != 0:
-            self.fail("to mount a small disk this test has to be run by root")
-        folder = self.folder_new()
-        disk = folder / "disk"
-        disk.mkdir()
-        if kind == "tmpfs":
-            run("mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", disk)
-        else:
-            with open(folder / "image", "wb") as image:
-                image.truncate(DISK_MIB << 20)
-            run("mkfs.ext4", "-q", "-m", "0", folder / "image")
-            run("mount", "-o", "loop", folder / "image", disk)
-        self.addCleanup(run, "umount", "-l", disk)
-        return disk
-
     def ballast(self, disk, mib):
         run("fallocate", "-l", f"{mib}M", disk / "ballast")
 
@@ -68,7 +51,7 @@ class FullDisk(harness.ServerCase):
                                  pattern(size, salt=index), lsn)
 
     def fill_and_go_on(self, kind):
-        disk = self.disk_new(kind)
+        disk = harness.disk_new(self, kind, DISK_MIB)
         self.ballast(disk, BALLAST_MIB)
         (disk / "v").mkdir()
         m = self.mount_new(folder=disk / "v")
@@ -124,7 +107,7 @@ class FullDisk(harness.ServerCase):
         self.four_writers_and_no_remount("tmpfs")
 
     def four_writers_and_no_remount(self, kind):
-        disk = self.disk_new(kind)
+        disk = harness.disk_new(self, kind, DISK_MIB)
         self.ballast(disk, BALLAST_MIB)
         (disk / "v").mkdir()
         m = self.mount_new(folder=disk / "v")
@@ -161,7 +144,7 @@ class FullDisk(harness.ServerCase):
         m.assert_clean()
 
     def test_names_and_attributes_on_a_full_disk(self):
-        disk = self.disk_new("tmpfs")
+        disk = harness.disk_new(self, "tmpfs", DISK_MIB)
         (disk / "v").mkdir()
         m = self.mount_new(folder=disk / "v")
         harness.write_file(m.head / "file", b"content")
@@ -189,7 +172,7 @@ class FullDisk(harness.ServerCase):
         m.assert_clean()
 
     def test_mkfs_on_a_full_disk(self):
-        disk = self.disk_new("tmpfs")
+        disk = harness.disk_new(self, "tmpfs", DISK_MIB)
         self.ballast(disk, DISK_MIB - 1)
         done = varve("mkfs", disk / "store")
         if done.returncode == 0:        # if a store fits, then so must what a mount needs be told

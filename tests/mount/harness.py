@@ -189,6 +189,35 @@ class Mount:
                 shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def mount_entry(path):
+    """What the kernel's table says of @path: type, source and options; None if nothing is there."""
+    wanted = str(path).replace(" ", "\\040")
+    found = None
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+        for line in table:
+            words, after = (half.split() for half in line.rstrip("\n").split(" - ", 1))
+            if words[4] == wanted:
+                found = {"device": words[2], "root": words[3], "type": after[0],
+                         "source": after[1], "options": words[5].split(",") + after[2].split(",")}
+    return found
+
+
+CLONE_NEWNS = 0x20000
+MNT_DETACH = 2
+MS_REC, MS_PRIVATE = 0x4000, 1 << 18
+
+
+def own_mount_namespace():
+    """From here on what this process mounts is its own, and gone with it. The copies of FUSE mounts
+    that a new namespace gets are given up, for they would keep servers alive that are not ours."""
+    libc_call("unshare", CLONE_NEWNS)
+    libc_call("mount", b"none", b"/", None, MS_REC | MS_PRIVATE, None)
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+        copies = [line.split()[4] for line in table if " - fuse" in line]
+    for path in reversed(copies):
+        libc_call("umount2", os.fsencode(path.replace("\\040", " ")), MNT_DETACH)
+
+
 class MountCase(unittest.TestCase):
     """One mount for the class; self.dir is an own directory on its head."""
     mkfs = ()
@@ -229,6 +258,25 @@ class ServerCase(unittest.TestCase):
         folder = pathlib.Path(tempfile.mkdtemp(prefix="varve-test-")).resolve()
         self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
         return folder
+
+
+def disk_new(test, kind, mib):
+    """A small file system of its own, "ext4" or "tmpfs", gone when the test is."""
+    if os.geteuid() != 0:
+        test.fail("to mount a small disk this test has to be run by root")
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="varve-test-")).resolve()
+    test.addCleanup(shutil.rmtree, folder, ignore_errors=True)
+    disk = folder / "disk"
+    disk.mkdir()
+    if kind == "tmpfs":
+        run("mount", "-t", "tmpfs", "-o", f"size={mib}m", "tmpfs", disk)
+    else:
+        with open(folder / "image", "wb") as image:
+            image.truncate(mib << 20)
+        run(f"mkfs.{kind}", "-q", "-m", "0", folder / "image")
+        run("mount", "-o", "loop", folder / "image", disk)
+    test.addCleanup(run, "umount", "-l", disk)
+    return disk
 
 
 def pattern(size, salt=0):

@@ -136,6 +136,13 @@ void load_tree_write(struct load_node *node, size_t offset, const uint8_t *bytes
 	node->content->digest = checksum(node->content->bytes, node->content->size_bytes, 0);
 }
 
+void load_tree_zero(struct load_node *node, size_t offset, size_t size_bytes)
+{
+	load_tree_resize(node, node->content->size_bytes);
+	memset(node->content->bytes + offset, 0, size_bytes);
+	node->content->digest = checksum(node->content->bytes, node->content->size_bytes, 0);
+}
+
 /* ---- digests ---- */
 
 /* What is told of one inode, whichever tree it is in. */
@@ -144,7 +151,7 @@ static uint64_t digest_inode(uint64_t digest, const struct tree_attr *attr, uint
 	uint64_t told[] = {
 		attr->ino, attr->size_bytes, attr->mode, attr->nlink,
 		(uint64_t)attr->mtime.seconds, attr->mtime.nanoseconds,
-		(uint64_t)attr->ctime.seconds, attr->ctime.nanoseconds, content,
+		(uint64_t)attr->ctime.seconds, attr->ctime.nanoseconds, attr->page_count, content,
 	};
 
 	return checksum(told, sizeof(told), digest);
@@ -184,6 +191,24 @@ static bool note_name(void *context, const struct tree_entry *entry)
 	return true;
 }
 
+/* Where the data lies that the file's page map tells, there are as many pages as its attributes say. */
+static int count_pages(struct store *store, const struct tree_attr *attr, struct lsn at)
+{
+	uint64_t hole = 0, data, pages = 0;
+	int err = 0;
+
+	while (!err && hole < attr->size_bytes) {
+		err = tree_seek(store, attr->ino, at, hole, false, &data);
+		if (!err)
+			err = tree_seek(store, attr->ino, at, data, true, &hole);
+		if (!err)
+			pages += (hole + LOAD_PAGE_BYTES - 1) / LOAD_PAGE_BYTES - data / LOAD_PAGE_BYTES;
+	}
+	if (err && err != -ENXIO)
+		return err;
+	return pages == attr->page_count ? 0 : -EUCLEAN;
+}
+
 static int content_digest(struct store *store, const struct tree_attr *attr, struct lsn at,
 			  uint64_t *digest_out)
 {
@@ -203,7 +228,7 @@ static int content_digest(struct store *store, const struct tree_attr *attr, str
 		err = -EUCLEAN;
 	*digest_out = err ? 0 : checksum(bytes, count, 0);
 	free(bytes);
-	return err;
+	return err ? err : count_pages(store, attr, at);
 }
 
 static int store_digest_dir(struct store *store, uint64_t dir, struct lsn at, uint64_t *digest)

@@ -27,6 +27,7 @@ void load_tree_remove(struct load_tree *tree, unsigned dir, unsigned name);
 /* Content of a file: @size_bytes of @bytes at @offset (zeros between), or a new size. */
 void load_tree_write(struct load_node *node, size_t offset, const uint8_t *bytes,
 		     size_t size_bytes);
+void load_tree_zero(struct load_node *node, size_t offset, size_t size_bytes);    /* lies within it */
 void load_tree_resize(struct load_node *node, size_t size_bytes);
 
 #endif

@@ -50,6 +50,8 @@ static void inode_free(struct model_inode *inode)
 		free(inode->checkpoints[i].bytes);
 	for (unsigned i = 0; inode->names && i < MODEL_NAME_COUNT; i++)
 		free(inode->names[i].bindings);
+	for (size_t i = 0; i < inode->edit_count; i++)
+		free(inode->edits[i].bytes);
 	free(inode->attrs);
 	free(inode->edits);
 	free(inode->checkpoints);
@@ -146,13 +148,24 @@ static void content_resize(struct model_content *content, size_t size_bytes)
 
 static void content_edit(struct model_content *content, const struct model_edit *edit)
 {
-	if (edit->truncates) {
+	uint64_t end = edit->offset + edit->size_bytes;
+
+	if (edit->kind == MODEL_TRUNCATE || (edit->kind == MODEL_GROW && edit->offset > content->size_bytes))
 		content_resize(content, edit->offset);
+	if (edit->kind == MODEL_TRUNCATE || edit->kind == MODEL_GROW)
+		return;
+	if (edit->kind == MODEL_PUNCH) {
+		end = end < content->size_bytes ? end : content->size_bytes;
+		if (edit->offset < end)
+			memset(content->bytes + edit->offset, 0, end - edit->offset);
 		return;
 	}
-	if (edit->offset + edit->size_bytes > content->size_bytes)
-		content_resize(content, edit->offset + edit->size_bytes);
-	seed_fill(edit->seed, content->bytes + edit->offset, edit->size_bytes);
+	if (end > content->size_bytes)
+		content_resize(content, end);
+	if (edit->kind == MODEL_WRITE)
+		seed_fill(edit->seed, content->bytes + edit->offset, edit->size_bytes);
+	else
+		memcpy(content->bytes + edit->offset, edit->bytes, edit->size_bytes);
 }
 
 static struct model_content content_copy(const struct model_content *from)
@@ -189,7 +202,30 @@ void model_write(struct model_inode *inode, struct lsn lsn, uint64_t offset, uin
 void model_truncate(struct model_inode *inode, struct lsn lsn, uint64_t size_bytes)
 {
 	content_change(inode, (struct model_edit){ .lsn = lsn, .offset = size_bytes,
-						   .truncates = true });
+						   .kind = MODEL_TRUNCATE });
+}
+
+void model_punch(struct model_inode *inode, struct lsn lsn, uint64_t offset, uint32_t size_bytes)
+{
+	content_change(inode, (struct model_edit){ .lsn = lsn, .offset = offset, .kind = MODEL_PUNCH,
+						   .size_bytes = size_bytes });
+}
+
+void model_grow(struct model_inode *inode, struct lsn lsn, uint64_t size_bytes)
+{
+	content_change(inode, (struct model_edit){ .lsn = lsn, .offset = size_bytes,
+						   .kind = MODEL_GROW });
+}
+
+void model_bytes(struct model_inode *inode, struct lsn lsn, uint64_t offset, const uint8_t *bytes,
+		 uint32_t size_bytes)
+{
+	uint8_t *copy = malloc(size_bytes);
+
+	assert_non_null(copy);
+	memcpy(copy, bytes, size_bytes);
+	content_change(inode, (struct model_edit){ .lsn = lsn, .offset = offset, .kind = MODEL_BYTES,
+						   .size_bytes = size_bytes, .bytes = copy });
 }
 
 struct model_content model_content_at(const struct model_inode *inode, struct lsn at)

@@ -22,10 +22,11 @@
 
 struct model_edit {
 	struct lsn lsn;
+	enum model_edit_kind { MODEL_WRITE, MODEL_TRUNCATE, MODEL_PUNCH, MODEL_GROW, MODEL_BYTES } kind;
 	uint64_t offset;                /* of a truncate: the new size */
 	uint64_t seed;
 	uint32_t size_bytes;
-	bool truncates;
+	uint8_t *bytes;                 /* of MODEL_BYTES, which no seed stands for; owned */
 };
 
 struct model_content {
@@ -71,6 +72,13 @@ static inline const struct tree_attr *model_attr_last(const struct model_inode *
 void model_write(struct model_inode *inode, struct lsn lsn, uint64_t offset, uint64_t seed,
 		 uint32_t size_bytes);
 void model_truncate(struct model_inode *inode, struct lsn lsn, uint64_t size_bytes);
+/* Zeros, as far as the file goes. */
+void model_punch(struct model_inode *inode, struct lsn lsn, uint64_t offset, uint32_t size_bytes);
+/* The file is at least so large. */
+void model_grow(struct model_inode *inode, struct lsn lsn, uint64_t size_bytes);
+/* A write of bytes that no seed stands for; they are copied. */
+void model_bytes(struct model_inode *inode, struct lsn lsn, uint64_t offset, const uint8_t *bytes,
+		 uint32_t size_bytes);
 /* The content at @at; free the bytes. */
 struct model_content model_content_at(const struct model_inode *inode, struct lsn at);
 

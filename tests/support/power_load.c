@@ -7,7 +7,7 @@
 
 const char *const load_op_names[LOAD_OPS] = {
 	"append", "overwrite", "batch", "create", "mkdir", "symlink", "link", "rename", "exchange",
-	"unlink", "rmdir", "truncate", "truncate to 0", "grow", "chmod", "sync", "freeze", "reopen",
+	"unlink", "rmdir", "truncate", "truncate to 0", "grow", "chmod", "punch", "zero", "reserve", "copy", "sync", "freeze", "reopen",
 	"compact", "collect", "window", "pin",
 };
 
@@ -31,6 +31,8 @@ struct store_options load_options(void)
 		.holder = "a test",
 		.layer_size_bytes = 4 * MIB,
 		.cache_size_bytes = 1 * MIB,
+		/* Few pages are many here. */
+		.drop_tombstones = 2,
 		.fanin_0 = eager ? 2 : 0,
 		.fanin = eager ? 2 : 0,
 		.piece_bytes = eager ? EAGER_PIECE_BYTES : 0,
@@ -450,6 +452,63 @@ static int do_setattr(struct load *load, enum load_op op)
 	return err;
 }
 
+static int do_space(struct load *load, enum load_op op)
+{
+	struct load_node *node;
+	struct place place;
+	uint64_t offset, size, end;
+	int err;
+
+	if (!choose(load, is_file, &place))
+		return 1;
+	node = &load->tree->nodes[load->tree->names[place.dir][place.name]];
+	offset = prng_below(&load->prng, node->content->size_bytes + 5000);
+	size = 1 + prng_below(&load->prng, prng_below(&load->prng, 2) ? 3000 : 40000);
+	end = offset + size;
+	if (op != LOAD_PUNCH && end > LOAD_CONTENT_MAX)
+		return 1;
+	err = op == LOAD_RESERVE ? tree_reserve(load->store, node->attr.ino, offset, size, false, false)
+				 : tree_punch(load->store, node->attr.ino, offset, size,
+					      op == LOAD_PUNCH, false);
+	if (err)
+		return err;
+	if (op != LOAD_PUNCH && end > node->content->size_bytes)
+		load_tree_resize(node, end);
+	if (end > node->content->size_bytes)
+		end = node->content->size_bytes;
+	if (op != LOAD_RESERVE && offset < end)
+		load_tree_zero(node, offset, end - offset);
+	return 0;
+}
+
+/* From one file to another, or within one, at the head. */
+static int do_copy(struct load *load)
+{
+	static uint8_t bytes[LOAD_CONTENT_MAX_BULKY];
+	struct load_node *from, *to;
+	struct place source, target;
+	uint64_t offset, at, count, size;
+	int err;
+
+	if (!choose(load, is_full_file, &source) || !choose(load, is_file, &target))
+		return 1;
+	from = &load->tree->nodes[load->tree->names[source.dir][source.name]];
+	to = &load->tree->nodes[load->tree->names[target.dir][target.name]];
+	offset = prng_below(&load->prng, from->content->size_bytes);
+	at = prng_below(&load->prng, to->content->size_bytes + 3000);
+	size = 1 + prng_below(&load->prng, 12000);
+	if (at + size > LOAD_CONTENT_MAX || (from == to && (offset > at ? offset - at : at - offset) < size))
+		return 1;
+	err = tree_copy(load->store, from->attr.ino, LSN_HEAD, offset, to->attr.ino, at, size, false,
+			&count);
+	if (err)
+		return err;
+	require(count && count <= size && offset + count <= from->content->size_bytes);
+	memcpy(bytes, from->content->bytes + offset, count);
+	load_tree_write(to, at, bytes, count);
+	return 0;
+}
+
 static int do_to_tree(struct load *load, enum load_op op)
 {
 	switch (op) {
@@ -469,6 +528,12 @@ static int do_to_tree(struct load *load, enum load_op op)
 	case LOAD_UNLINK:
 	case LOAD_RMDIR:
 		return do_remove(load, op);
+	case LOAD_PUNCH:
+	case LOAD_ZERO:
+	case LOAD_RESERVE:
+		return do_space(load, op);
+	case LOAD_COPY:
+		return do_copy(load);
 	default:
 		return do_setattr(load, op);
 	}
@@ -488,15 +553,16 @@ int load_do(struct load *load, enum load_op op)
 
 enum load_op load_choose(struct load *load)
 {
-	/* Of 64. */
+	/* Of 72. */
 	static const uint8_t shares[LOAD_OPS] = {
 		[LOAD_APPEND] = 9, [LOAD_OVERWRITE] = 7, [LOAD_BATCH] = 4, [LOAD_CREATE] = 6,
 		[LOAD_MKDIR] = 3, [LOAD_SYMLINK] = 2, [LOAD_LINK] = 2, [LOAD_RENAME] = 6,
 		[LOAD_EXCHANGE] = 1, [LOAD_UNLINK] = 3, [LOAD_RMDIR] = 2, [LOAD_CUT] = 3,
-		[LOAD_CUT_ALL] = 1, [LOAD_GROW] = 1, [LOAD_CHMOD] = 2, [LOAD_SYNC] = 7,
+		[LOAD_CUT_ALL] = 1, [LOAD_GROW] = 1, [LOAD_CHMOD] = 2,
+		[LOAD_PUNCH] = 3, [LOAD_ZERO] = 2, [LOAD_RESERVE] = 1, [LOAD_COPY] = 2, [LOAD_SYNC] = 7,
 		[LOAD_FREEZE] = 3, [LOAD_REOPEN] = 2,
 	};
-	uint64_t draw = prng_below(&load->prng, 64);
+	uint64_t draw = prng_below(&load->prng, 72);
 	unsigned op = 0;
 
 	if (prng_below(&load->prng, eager ? 6 : 24) == 0)

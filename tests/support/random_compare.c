@@ -73,6 +73,31 @@ static void compare_content(struct run *run, const struct model_inode *inode, st
 	free(content.bytes);
 }
 
+/* Data and holes take turns, holes are zeros, and there are as many pages as the attributes say. */
+static void compare_space(struct run *run, const struct model_inode *inode, struct lsn at)
+{
+	const struct tree_attr *attr = model_attr_at(inode, at);
+	uint64_t hole = 0, data, pages = 0, size;
+
+	if (!attr || inode->type != S_IFREG) {
+		compare_attr(run, inode, at);
+		return;
+	}
+	struct model_content content = model_content_at(inode, at);
+	for (size = content.size_bytes; hole < size;) {
+		data = seek_at(store_of(run), inode->ino, at, hole, false);
+		for (uint64_t i = hole; i < size && i < data; i++)
+			assert_int_equal(content.bytes[i], 0);
+		if (data == UINT64_MAX)
+			break;
+		hole = seek_at(store_of(run), inode->ino, at, data, true);
+		assert_true(data < hole && hole <= size);
+		pages += (hole + RANDOM_PAGE_SIZE - 1) / RANDOM_PAGE_SIZE - data / RANDOM_PAGE_SIZE;
+	}
+	assert_int_equal(pages, attr->page_count);
+	free(content.bytes);
+}
+
 static void compare_name(struct run *run, const struct model_inode *dir, unsigned name,
 			 struct lsn at)
 {
@@ -148,7 +173,7 @@ static void compare_inode(struct run *run, const struct model_inode *inode, stru
 	run->comparisons++;
 	compare_attr(run, inode, at);
 	if (inode->type == S_IFREG)
-		compare_content(run, inode, at);
+		(one_in(run, 4) ? compare_space : compare_content)(run, inode, at);
 	if (inode->type == S_IFLNK && model_attr_at(inode, at))
 		compare_target(run, inode, at);
 	if (inode->type != S_IFDIR)

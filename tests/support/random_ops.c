@@ -116,7 +116,9 @@ static bool settle(struct run *run, const struct verdict *verdict, int err, cons
 #define TOUCH_CTIME 2u
 #define TOUCH_ATIME 4u
 #define TOUCH_ALL (TOUCH_MTIME | TOUCH_CTIME | TOUCH_ATIME)
-#define TOUCH_DATA (TOUCH_MTIME | TOUCH_CTIME)
+#define TOUCH_PAGES 8u                  /* how many there are is compared with where they are (random_compare.c) */
+#define TOUCH_NAMES (TOUCH_MTIME | TOUCH_CTIME)
+#define TOUCH_DATA (TOUCH_NAMES | TOUCH_PAGES)
 
 static void expect_time(struct tree_time *expected, struct tree_time found, bool touched)
 {
@@ -134,6 +136,8 @@ static void follow(struct run *run, struct model_inode *inode, struct tree_attr 
 	expect_time(&expected.mtime, found.mtime, touched & TOUCH_MTIME);
 	expect_time(&expected.ctime, found.ctime, touched & TOUCH_CTIME);
 	expect_time(&expected.atime, found.atime, touched & TOUCH_ATIME);
+	if (touched & TOUCH_PAGES)
+		expected.page_count = found.page_count;
 	expected.changed = newest(store_of(run));
 	assert_true(found.position >= run->newest.value);
 	assert_true(found.position < expected.changed.value);
@@ -147,7 +151,7 @@ static void follow_dir(struct run *run, struct model_inode *dir, int names_added
 	struct tree_attr expected = *model_attr_last(dir);
 
 	expected.size_bytes += names_added;
-	follow(run, dir, expected, TOUCH_DATA);
+	follow(run, dir, expected, TOUCH_NAMES);
 }
 
 static void follow_links(struct run *run, struct model_inode *inode, int names_added)
@@ -167,6 +171,20 @@ static void changed(struct run *run)
 	run->newest = lsn;
 	run->lsns[run->lsn_count++] = lsn;
 	run->changes++;
+}
+
+void run_follow_data(struct run *run, struct model_inode *inode, struct tree_attr expected)
+{
+	follow(run, inode, expected, TOUCH_DATA);
+	changed(run);
+}
+
+static void do_space(struct run *run)
+{
+	struct model_inode *inode = choose_file(run), *other = choose_file(run);
+
+	if (inode && other)
+		run_operate_on_space(run, inode, other);
 }
 
 void living_add(struct run *run, struct model_inode *inode)
@@ -587,6 +605,9 @@ void run_operate(struct run *run)
 		break;
 	case 34 ... 39:
 		do_setattr(run);
+		break;
+	case 40 ... 47:
+		do_space(run);
 		break;
 	default:
 		do_write(run);

@@ -69,6 +69,13 @@ void living_drop_at(struct run *run, size_t i);
 /* So large a file of this inode may become. */
 uint64_t run_size_limit(const struct model_inode *inode);
 
+/* The data of @inode changed by one LSN, which leaves it as @expected, but for times and pages. */
+void run_follow_data(struct run *run, struct model_inode *inode, struct tree_attr expected);
+
+/* random_space.c */
+/* One of a file's space; @other may be the same file. */
+void run_operate_on_space(struct run *run, struct model_inode *inode, struct model_inode *other);
+
 /* random_compare.c */
 /* One random thing at one random LSN that is kept. */
 void run_compare_something(struct run *run);

@@ -56,6 +56,8 @@ static void describe_content(struct description *d, const struct tree_attr *attr
 			content_digest(d->store, attr->ino, d->at, 0, head));
 		fprintf(d->out, ",%016" PRIx64,
 			content_digest(d->store, attr->ino, d->at, tail, attr->size_bytes));
+		fprintf(d->out, " pages %" PRId64 ",%016" PRIx64, attr->page_count,
+			assert_space(d->store, attr->ino, d->at));
 	} else if (S_ISLNK(attr->mode)) {
 		assert_ok(tree_readlink(d->store, attr->ino, d->at, target, sizeof(target)));
 		fprintf(d->out, " -> %s", target);

@@ -11,7 +11,8 @@
 #include "test_census.h"
 
 #define GOLDEN_NAME "v1"                /* the fuzzers': their fixtures mean places in it */
-#define GOLDEN_TABLES_NAME "v2"         /* the damage tests': it has tables, too */
+#define GOLDEN_TABLES_NAME "v3"         /* the damage tests': it has tables, too */
+#define GOLDEN_TABLES_OPEN_LAYER "layers/0000000000000009.layer"
 #define GOLDEN_LSNS_MAX 64u
 
 struct golden {

@@ -57,3 +57,38 @@ void shadow_truncate(struct shadow *shadow, size_t size_bytes)
 	set_size(shadow->fixture->store, shadow->ino, size_bytes);
 	shadow_check(shadow);
 }
+
+void shadow_punch(struct shadow *shadow, size_t offset_bytes, size_t size_bytes, bool grow)
+{
+	size_t end = offset_bytes + size_bytes;
+
+	if (grow && end > shadow->size_bytes)
+		shadow_resize(shadow, end);
+	assert_ok(tree_punch(shadow->fixture->store, shadow->ino, offset_bytes, size_bytes, !grow,
+			     false));
+	end = end < shadow->size_bytes ? end : shadow->size_bytes;
+	if (offset_bytes < end)
+		memset(shadow->bytes + offset_bytes, 0, end - offset_bytes);
+	shadow_check(shadow);
+}
+
+void shadow_copy(struct shadow *shadow, const struct shadow *from, size_t from_bytes,
+		 size_t offset_bytes, size_t size_bytes)
+{
+	struct store *store = shadow->fixture->store;
+
+	for (uint64_t count = 1; count && size_bytes; size_bytes -= count) {
+		size_t left = from_bytes < from->size_bytes ? from->size_bytes - from_bytes : 0;
+
+		assert_ok(tree_copy(store, from->ino, LSN_HEAD, from_bytes, shadow->ino, offset_bytes,
+				    size_bytes, false, &count));
+		assert_true(count <= size_bytes && count <= left && (count || !left));
+		if (count && offset_bytes + count > shadow->size_bytes)
+			shadow_resize(shadow, offset_bytes + count);
+		if (count)
+			memcpy(shadow->bytes + offset_bytes, from->bytes + from_bytes, count);
+		from_bytes += count;
+		offset_bytes += count;
+	}
+	shadow_check(shadow);
+}

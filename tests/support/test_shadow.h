@@ -19,5 +19,10 @@ void shadow_init(struct shadow *shadow, struct fixture *fixture, const char *nam
 void shadow_destroy(struct shadow *shadow);
 void shadow_write(struct shadow *shadow, uint64_t seed, size_t offset_bytes, size_t size_bytes);
 void shadow_truncate(struct shadow *shadow, size_t size_bytes);
+/* A hole of @size_bytes; with @grow the file reaches its end at least. */
+void shadow_punch(struct shadow *shadow, size_t offset_bytes, size_t size_bytes, bool grow);
+/* What another file holds is copied over; the store's is asked until all is. */
+void shadow_copy(struct shadow *shadow, const struct shadow *from, size_t from_bytes,
+		 size_t offset_bytes, size_t size_bytes);
 
 #endif

@@ -134,6 +134,51 @@ void assert_zeros(struct store *store, uint64_t ino, struct lsn at, uint64_t off
 	}
 }
 
+void punch(struct store *store, uint64_t ino, uint64_t offset_bytes, uint64_t size_bytes)
+{
+	assert_ok(tree_punch(store, ino, offset_bytes, size_bytes, true, false));
+}
+
+uint64_t seek_at(struct store *store, uint64_t ino, struct lsn at, uint64_t offset_bytes, bool hole)
+{
+	uint64_t found;
+	int err = tree_seek(store, ino, at, offset_bytes, hole, &found);
+
+	if (err == -ENXIO)
+		return UINT64_MAX;
+	assert_ok(err);
+	assert_true(found >= offset_bytes);
+	return found;
+}
+
+uint64_t assert_space(struct store *store, uint64_t ino, struct lsn at)
+{
+	struct tree_attr attr = attr_at(store, ino, at);
+	uint64_t page = store_page_size(store), hole = 0, pages = 0, digest = DIGEST_START;
+
+	for (unsigned i = 0; i < 1000 && hole < attr.size_bytes; i++) {
+		uint64_t data = seek_at(store, ino, at, hole, false), edges[2];
+		uint64_t end = data < attr.size_bytes ? data : attr.size_bytes;
+		uint64_t shown = end - hole < 64 * KIB ? end - hole : 64 * KIB;
+
+		/* What is told to be a hole is one. */
+		assert_zeros(store, ino, at, hole, shown);
+		assert_zeros(store, ino, at, end - shown, shown);
+		if (data == UINT64_MAX)
+			break;
+		assert_true(i == 0 || data > hole);
+		hole = seek_at(store, ino, at, data, true);
+		assert_true(hole > data && hole <= attr.size_bytes);
+		pages += (hole + page - 1) / page - data / page;
+		edges[0] = data;
+		edges[1] = hole;
+		digest = digest_add(digest, edges, sizeof(edges));
+	}
+	if (attr.page_count != TREE_PAGES_UNKNOWN && hole >= attr.size_bytes)
+		assert_int_equal(pages, attr.page_count);
+	return digest;
+}
+
 void assert_text(struct store *store, uint64_t ino, struct lsn at, const char *text)
 {
 	assert_int_equal(attr_at(store, ino, at).size_bytes, strlen(text));
@@ -173,6 +218,7 @@ void check_attr_equal(const struct tree_attr *a, const struct tree_attr *b, cons
 	bool equal = a->ino == b->ino && a->size_bytes == b->size_bytes && a->mode == b->mode &&
 		     a->uid == b->uid && a->gid == b->gid && a->nlink == b->nlink &&
 		     a->rdev == b->rdev && a->parent_ino == b->parent_ino &&
+		     a->page_count == b->page_count &&
 		     a->changed.value == b->changed.value && a->position == b->position &&
 		     time_equal(a->mtime, b->mtime) && time_equal(a->ctime, b->ctime) &&
 		     time_equal(a->atime, b->atime) && time_equal(a->btime, b->btime);

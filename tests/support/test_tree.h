@@ -25,6 +25,12 @@ void assert_bytes(struct store *store, uint64_t ino, struct lsn at, uint64_t off
 		  const void *expected, size_t size_bytes);
 void assert_zeros(struct store *store, uint64_t ino, struct lsn at, uint64_t offset_bytes,
 		  uint64_t size_bytes);
+void punch(struct store *store, uint64_t ino, uint64_t offset_bytes, uint64_t size_bytes);
+/* tree_seek; UINT64_MAX: there is none. */
+uint64_t seek_at(struct store *store, uint64_t ino, struct lsn at, uint64_t offset_bytes, bool hole);
+/* Holes and data take turns up to the file's end, the holes are zeros, the data has as many pages as the
+ * attributes say. One number over where they lie; of the first thousand. */
+uint64_t assert_space(struct store *store, uint64_t ino, struct lsn at);
 /* The whole file is @text. */
 void assert_text(struct store *store, uint64_t ino, struct lsn at, const char *text);
 /* The names of @dir, dots left out, sorted and joined by spaces, are @names. */

@@ -17,8 +17,9 @@ static const struct attr example = {
 		.gid = 0x61626364,
 		.nlink = 0x71727374,
 		.rdev = 0x81828384,
-		.parent_ino = 0x9192939495969798,
+		.page_count = TREE_PAGES_UNKNOWN,
 	},
+	.extent_since = { 0x1192939495969798 },
 	.flags = ATTR_HAS_FLOORS,
 	.block_end = 0xa1a2a3a4a5a6a7a8,
 };
@@ -34,7 +35,103 @@ static void every_field_survives(void **state)
 	assert_ok(attr_decode(bytes, &found));
 	assert_attr_equal(&found.shown, &example.shown);
 	assert_int_equal(found.flags, example.flags);
+	assert_int_equal(found.extent_since.value, example.extent_since.value);
 	assert_int_equal(found.block_end, example.block_end);
+}
+
+/* A directory has a parent, anything else an LSN in its place. */
+static void a_directory_has_a_parent_where_others_have_an_lsn(void **state)
+{
+	uint8_t bytes[ATTR_BYTES];
+	struct attr dir = example, found;
+	struct get_cursor c = get_cursor(bytes + 80, 8);
+
+	(void)state;
+	dir.shown.mode = S_IFDIR | 0755;
+	dir.shown.parent_ino = 0x2122;
+	attr_encode(&dir, bytes);
+	assert_int_equal(get_u64(&c), 0x2122);
+	assert_ok(attr_decode(bytes, &found));
+	assert_int_equal(found.shown.parent_ino, 0x2122);
+	assert_int_equal(found.extent_since.value, 0);
+}
+
+static struct attr version_of(uint64_t lsn, uint64_t size)
+{
+	struct attr attr = example;
+
+	attr.shown.changed = lsn_make(lsn);
+	attr.shown.size_bytes = size;
+	attr.extent_since = lsn_make(0);
+	return attr;
+}
+
+static void an_extent_is_since_the_first_version_that_had_it(void **state)
+{
+	struct attr first = version_of(100, 8), second = version_of(200, 8), third = version_of(300, 8),
+		    grown = version_of(400, 9), dead;
+
+	(void)state;
+	attr_follow(&first, NULL);
+	assert_int_equal(first.extent_since.value, 0);
+	attr_follow(&second, &first);
+	assert_int_equal(second.extent_since.value, 100);
+	attr_follow(&third, &second);
+	assert_int_equal(third.extent_since.value, 100);
+	attr_follow(&grown, &third);
+	assert_int_equal(grown.extent_since.value, 0);
+	dead = grown;
+	dead.shown.nlink = 0;
+	attr_follow(&dead, &grown);
+	assert_int_equal(dead.extent_since.value, 0);
+	dead = grown;
+	dead.flags ^= ATTR_HAS_FLOORS;
+	attr_follow(&dead, &grown);
+	assert_int_equal(dead.extent_since.value, 0);
+	dead = grown;
+	dead.shown.mode ^= 0777;
+	dead.shown.nlink++;
+	attr_follow(&dead, &grown);
+	assert_int_equal(dead.extent_since.value, 400);
+}
+
+static void pages_are_of_the_extent_where_holes_have_to_be_known(void **state)
+{
+	struct attr first = version_of(100, 8), second;
+
+	(void)state;
+	first.flags = ATTR_MAPPED;
+	first.shown.page_count = 1;
+	second = first;
+	second.shown.page_count = 2;
+	attr_follow(&second, &first);
+	assert_int_equal(second.extent_since.value, 100);
+	first.flags = second.flags = ATTR_MAPPED | ATTR_HAS_HOLES;
+	attr_follow(&second, &first);
+	assert_int_equal(second.extent_since.value, 0);
+	second.shown.page_count = 1;
+	second.block_end++;
+	attr_follow(&second, &first);
+	assert_int_equal(second.extent_since.value, 0);
+}
+
+static void a_mapped_file_counts_its_pages(void **state)
+{
+	struct attr mapped = example, found;
+	uint8_t bytes[ATTR_BYTES];
+
+	(void)state;
+	mapped.flags = ATTR_MAPPED | ATTR_HAS_HOLES;
+	mapped.shown.parent_ino = 0;
+	mapped.shown.page_count = 0xb1b2b3b4b5b6b7b8;
+	attr_encode(&mapped, bytes);
+	assert_ok(attr_decode(bytes, &found));
+	assert_attr_equal(&found.shown, &mapped.shown);
+	assert_int_equal(found.flags, mapped.flags);
+	/* Only files are mapped. */
+	mapped.shown.mode = S_IFDIR | 0755;
+	attr_encode(&mapped, bytes);
+	assert_err(attr_decode(bytes, &found), -EUCLEAN);
 }
 
 /* They follow from where the version lies. */
@@ -66,7 +163,8 @@ static void the_bytes_lie_where_the_format_says(void **state)
 		{ 44, 8, (uint64_t)INT64_MIN }, { 52, 4, 999999999 },
 		{ 56, 4, S_IFREG | 04711 }, { 60, 4, 0x51525354 }, { 64, 4, 0x61626364 },
 		{ 68, 4, 0x71727374 }, { 72, 4, 0x81828384 }, { 76, 4, 1 },
-		{ 80, 8, example.shown.parent_ino }, { 88, 8, example.block_end },
+		{ 80, 8, example.extent_since.value }, { 88, 8, example.block_end },
+		{ 96, 8, 0 },
 	};
 	uint8_t bytes[ATTR_BYTES];
 	unsigned at = 0;
@@ -147,6 +245,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_field_survives),
+		cmocka_unit_test(a_directory_has_a_parent_where_others_have_an_lsn),
+		cmocka_unit_test(an_extent_is_since_the_first_version_that_had_it),
+		cmocka_unit_test(pages_are_of_the_extent_where_holes_have_to_be_known),
+		cmocka_unit_test(a_mapped_file_counts_its_pages),
 		cmocka_unit_test(inode_number_lsn_and_position_are_not_kept),
 		cmocka_unit_test(the_bytes_lie_where_the_format_says),
 		cmocka_unit_test(what_a_write_changes_stands_first),

@@ -311,6 +311,50 @@ static void memory_is_given_back(void **state)
 	assert_true(test_resident_bytes() - before < 8 * MIB / 100 * 115 + records);
 }
 
+static uint64_t held_and_waiting(struct cache_test *test)
+{
+	return block_cache_bytes(test->cache) + block_cache_waiting_bytes(test->cache);
+}
+
+/* Let blocks go through a small cache under a guard, which is left to be dropped: nothing of them can be freed. */
+static void crowd(struct cache_test *test, uint64_t bytes)
+{
+	const uint8_t *block;
+
+	cache_renew(test, 2 * MIB);
+	guard_take();
+	for (uint32_t i = 0; held_and_waiting(test) < bytes; i++)
+		assert_ok(test_blocks_get(test->blocks, test->cache, i, &block));
+}
+
+static void who_paces_finds_the_budget_kept(void **state)
+{
+	struct cache_test *test = *state;
+	unsigned kept = 0;
+
+	/* Not each time: where this thread or the one that frees is not let run, the wait is given up. */
+	for (unsigned i = 0; i < 20; i++) {
+		crowd(test, 2 * MIB + MIB / 2);
+		guard_drop();
+		block_cache_pace(test->cache);
+		kept += held_and_waiting(test) <= 2 * MIB + MIB / 4;
+	}
+	assert_true(kept >= 5);
+}
+
+/* The guard is this thread's own, so waiting for it would never end. */
+static void pacing_ends_though_a_guard_does_not(void **state)
+{
+	struct cache_test *test = *state;
+
+	crowd(test, 6 * MIB);
+	block_cache_pace(test->cache);
+	assert_true(block_cache_waiting_bytes(test->cache) > 3 * MIB);
+	guard_drop();
+	guard_barrier();
+	assert_int_equal(block_cache_waiting_bytes(test->cache), 0);
+}
+
 static void what_was_got_outlives_its_eviction(void **state)
 {
 	struct cache_test *test = *state;
@@ -369,6 +413,8 @@ int main(void)
 		cache_test(what_can_not_be_filled_is_not_kept),
 		cache_test(a_smaller_budget_is_kept_at_once_and_a_larger_one_used),
 		cache_test(memory_is_given_back),
+		cache_test(who_paces_finds_the_budget_kept),
+		cache_test(pacing_ends_though_a_guard_does_not),
 		cache_test(what_was_got_outlives_its_eviction),
 		cache_test(a_block_in_use_gets_a_second_chance),
 		cmocka_unit_test(freeing_nothing_is_no_error),

@@ -1,9 +1,9 @@
 /* Engine: its layers give way to the next; what was committed is there after however many lives, and on a full disk. */
 #include <fcntl.h>
-#include <sched.h>
 #include <sys/mount.h>
 #include <unistd.h>
 
+#include "own_mounts.h"
 #include "test_engine.h"
 
 /* ---- layers ---- */
@@ -313,10 +313,7 @@ static void a_failed_engine_says_so_until_it_is_opened_again(void **state)
 /* Give the test a place on a disk of @size. False: this process may not. */
 static bool mount_small(const char *path, const char *size)
 {
-	/* A mount namespace of its own: nothing is left behind, however the test ends. */
-	if (unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL))
-		return false;
-	return !mount("tmpfs", path, "tmpfs", 0, size);
+	return own_mounts() && !mount("tmpfs", path, "tmpfs", 0, size);
 }
 
 static unsigned commit_until_full(struct test_engine *test, unsigned from)

@@ -1,8 +1,26 @@
 /* Floors: which page versions a cut killed. */
 #include "floors.h"
+
+#include "codec.h"
 #include "test_support.h"
 
 enum { BLOCKS = 50 };
+
+struct entry {
+	uint64_t block, lsn;
+};
+
+static int decode(const struct entry *entries, uint32_t count, struct floors *floors)
+{
+	uint8_t bytes[BLOCKS * FLOOR_BYTES] = { 0 };
+	struct put_cursor c = put_cursor(bytes, sizeof(bytes));
+
+	for (uint32_t i = 0; i < count; i++) {
+		put_u64(&c, entries[i].block);
+		put_u64(&c, entries[i].lsn);
+	}
+	return floors_decode(bytes, count * FLOOR_BYTES, floors);
+}
 
 static void without_cuts_nothing_is_dead(void **state)
 {
@@ -11,58 +29,39 @@ static void without_cuts_nothing_is_dead(void **state)
 	(void)state;
 	assert_int_equal(floors_at(&floors, 0).value, 0);
 	assert_int_equal(floors_at(&floors, UINT64_MAX).value, 0);
+	assert_ok(decode(NULL, 0, &floors));
+	assert_int_equal(floors_at(&floors, UINT64_MAX).value, 0);
 	floors_free(&floors);
 }
 
 static void a_cut_counts_from_its_block_on(void **state)
 {
-	struct floors floors = { 0 };
+	const struct entry cuts[] = { { 7, 100 }, { 9, 100 }, { 30, 400 } };
+	struct floors floors;
 
 	(void)state;
-	assert_ok(floors_cut(&floors, 7, lsn_make(100)));
+	assert_ok(decode(cuts, array_size(cuts), &floors));
 	assert_int_equal(floors_at(&floors, 6).value, 0);
 	assert_int_equal(floors_at(&floors, 7).value, 100);
-	assert_int_equal(floors_at(&floors, UINT64_MAX).value, 100);
+	assert_int_equal(floors_at(&floors, 29).value, 100);
+	assert_int_equal(floors_at(&floors, 30).value, 400);
+	assert_int_equal(floors_at(&floors, UINT64_MAX).value, 400);
 	floors_free(&floors);
 }
 
-/* Beside the plain truth: each block's newest cut. */
-static void cuts_pile_up_in_any_order(void **state)
+static void what_does_not_ascend_is_no_list(void **state)
 {
-	struct prng prng = { test_seed() };
+	const struct entry same_block[] = { { 7, 100 }, { 7, 200 } };
+	const struct entry older_above[] = { { 7, 100 }, { 8, 99 } };
+	const struct entry beyond[] = { { 7, LSN_LIMIT } };
+	struct floors floors;
 
 	(void)state;
-	for (unsigned round = 0; round < 500; round++) {
-		struct floors floors = { 0 };
-		uint64_t newest[BLOCKS] = { 0 };
-
-		for (uint64_t lsn = 1; lsn <= 40; lsn++) {
-			uint64_t block = round % 3 == 0 ? lsn : round % 3 == 1 ? BLOCKS - lsn :
-					 prng_below(&prng, BLOCKS);
-
-			assert_ok(floors_cut(&floors, block, lsn_make(lsn)));
-			for (uint64_t b = block; b < BLOCKS; b++)
-				newest[b] = lsn;
-			for (uint64_t b = 0; b < BLOCKS; b++)
-				assert_int_equal(floors_at(&floors, b).value, newest[b]);
-		}
-		floors_free(&floors);
-	}
-}
-
-/* A log that is cut to nothing again and again must not grow a list. */
-static void repeated_cuts_at_one_block_are_one_entry(void **state)
-{
-	struct floors floors = { 0 };
-
-	(void)state;
-	for (uint64_t lsn = 1; lsn <= 1000; lsn++)
-		assert_ok(floors_cut(&floors, 3, lsn_make(lsn)));
-	assert_int_equal(floors.count, 1);
-	assert_ok(floors_cut(&floors, 0, lsn_make(1001)));
-	assert_int_equal(floors.count, 1);
-	assert_int_equal(floors_at(&floors, 3).value, 1001);
-	floors_free(&floors);
+	assert_err(decode(same_block, 2, &floors), -EUCLEAN);
+	assert_err(decode(older_above, 2, &floors), -EUCLEAN);
+	assert_err(decode(beyond, 1, &floors), -EUCLEAN);
+	assert_err(floors_decode((const uint8_t *)"seventeen bytes..", 17, &floors), -EUCLEAN);
+	assert_null(floors.entries);
 }
 
 int main(void)
@@ -70,8 +69,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(without_cuts_nothing_is_dead),
 		cmocka_unit_test(a_cut_counts_from_its_block_on),
-		cmocka_unit_test(cuts_pile_up_in_any_order),
-		cmocka_unit_test(repeated_cuts_at_one_block_are_one_entry),
+		cmocka_unit_test(what_does_not_ascend_is_no_list),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

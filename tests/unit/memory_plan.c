@@ -16,11 +16,11 @@ static void the_shares_fit_into_any_budget(void **state)
 		struct memory_plan plan = memory_plan_make(memory, 0, 0);
 
 		assert_int_equal(plan.memory_bytes, memory);
-		assert_true(layers_bytes(&plan) <= memory / 2);
+		assert_true(layers_bytes(&plan) <= plan.layers_bytes && plan.layers_bytes <= memory / 2);
 		assert_true(plan.layer_bytes >= LAYER_SIZE_MIN && plan.layer_bytes % 4096 == 0);
 		assert_true(plan.frozen_max >= 1 && plan.frozen_max <= FROZEN_MAX);
 		assert_true(layers_bytes(&plan) + plan.cache_bytes + plan.views_bytes +
-				    plan.recent_bytes < memory);
+				    plan.recent_bytes + plan.merge_bytes < memory);
 	}
 }
 
@@ -31,6 +31,7 @@ static void what_is_said_is_taken(void **state)
 	(void)state;
 	assert_int_equal(plan.layer_bytes, 64 * MIB);
 	assert_int_equal(plan.cache_bytes, 5 * MIB);
+	assert_int_equal(plan.layers_bytes, 0);         /* and nothing is lent to it */
 	/* Two layers of such a size are more than the share, but writers shall not wait for each seal. */
 	assert_int_equal(plan.frozen_max, 1);
 	assert_int_equal(memory_plan_make(256 * MIB, 4 * MIB, 0).frozen_max, FROZEN_MAX);

@@ -89,7 +89,7 @@ static void all_versions_come_in_order_from_any_key(void **state)
 
 		for (i = 0; i < t->test->version_count && key_compare(t->sorted[i].key, from) < 0; i++)
 			;
-		assert_ok(sealed_cursor_open(layer, from, &cursor));
+		assert_ok(sealed_cursor_open(layer, from, round % 3 ? CURSOR_WINDOW_BYTES : 1, &cursor));
 		for (; i < t->test->version_count; i++) {
 			assert_ok(sealed_cursor_next(cursor, &entry));
 			assert_non_null(entry.payload);
@@ -130,7 +130,7 @@ static void a_key_of_very_many_versions_comes_oldest_first(void **state)
 	test_layer_close(test);
 	assert_ok(block_cache_create(MIB, &cache));
 	assert_ok(sealed_layer_open(test->dir_fd, 7, &test->store, cache, NULL, &layer));
-	assert_ok(sealed_cursor_open(sealed_layer_base(layer), (struct key){ 0, 0 }, &cursor));
+	assert_ok(sealed_cursor_open(sealed_layer_base(layer), (struct key){ 0, 0 }, CURSOR_WINDOW_BYTES, &cursor));
 	while (sealed_cursor_next(cursor, &entry) == 0) {
 		if (count == 20000)
 			lsn = 0;
@@ -172,7 +172,7 @@ static void a_damaged_payload_is_told_and_passed(void **state)
 		close(fd);
 		byte ^= 4;
 		file_overwrite(t->test->path, version.offset, &byte, 1);
-		assert_ok(sealed_cursor_open(sealed_layer_base(t->layer), (struct key){ 0, 0 }, &cursor));
+		assert_ok(sealed_cursor_open(sealed_layer_base(t->layer), (struct key){ 0, 0 }, CURSOR_WINDOW_BYTES, &cursor));
 		for (size_t j = 0; j < t->test->version_count; j++) {
 			err = sealed_cursor_next(cursor, &entry);
 			assert_true(err == 0 || err == -EBADMSG);
@@ -209,7 +209,7 @@ static void a_damaged_index_ends_the_walk(void **state)
 		close(fd);
 		byte ^= 1;
 		file_overwrite(t->test->path, at, &byte, 1);
-		err = sealed_cursor_open(sealed_layer_base(t->layer), (struct key){ 0, 0 }, &cursor);
+		err = sealed_cursor_open(sealed_layer_base(t->layer), (struct key){ 0, 0 }, CURSOR_WINDOW_BYTES, &cursor);
 		while (!err) {
 			err = sealed_cursor_next(cursor, &entry);
 			if (!err)

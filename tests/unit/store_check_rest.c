@@ -10,6 +10,7 @@
 #include "io_disk.h"
 #include "layer_file.h"
 #include "manifest.h"
+#include "page_map.h"
 #include "store_internal.h"
 #include "test_damaged.h"
 
@@ -214,6 +215,7 @@ static void more_links(struct attr *attr) { attr->shown.nlink++; }
 static void no_links(struct attr *attr) { attr->shown.nlink = 0; }
 static void more_size(struct attr *attr) { attr->shown.size_bytes++; }
 static void less_blocks(struct attr *attr) { attr->block_end--; }
+static void more_pages(struct attr *attr) { attr->shown.page_count++; }
 static void other_parent(struct attr *attr) { attr->shown.parent_ino = attr->shown.ino; }
 static void other_type(struct attr *attr) { attr->shown.mode = S_IFIFO | 0600; attr->block_end = 0; }
 static void cut_size(struct attr *attr) { attr->shown.size_bytes -= 3; }
@@ -231,6 +233,7 @@ static void what_names_and_attributes_deny_each_other_is_found(void **state)
 		{ "a name without a link", false, no_links },
 		{ "a directory's size", true, more_size },
 		{ "a page beyond the last", false, less_blocks },
+		{ "a page that the map has not", false, more_pages },
 		{ "a way up in a circle", true, other_parent },
 		{ "a type", false, other_type },
 		{ "bytes beyond the size", false, cut_size },
@@ -252,6 +255,48 @@ static void what_names_and_attributes_deny_each_other_is_found(void **state)
 		if (!check_run_find(run, FINDING_TREE) || !run->result.finding_count)
 			fail_msg("not found: %s", edits[i].what);
 		free(run);
+	}
+}
+
+/* A leaf of the file's page map with @count pages from @first on. */
+static void commit_leaf(struct store *store, uint64_t ino, uint64_t first, uint64_t count)
+{
+	uint8_t bits[PAGE_MAP_LEAF_BYTES] = { 0 };
+	struct batch_entry entries[] = {
+		{ .key = key_make(ino, KEY_MAP, 0), .form = VERSION_IMAGE, .body = bits,
+		  .body_bytes = sizeof(bits) },
+	};
+	struct lsn lsn;
+
+	for (uint64_t bit = first; bit < first + count; bit++)
+		bits[bit / 8] |= (uint8_t)(1u << bit % 8);
+	assert_ok(engine_commit(store->engine, entries, 1, 1, &lsn));
+}
+
+static void a_page_map_that_is_not_the_files_is_found(void **state)
+{
+	struct damaged *damaged = *state;
+
+	for (unsigned wrong = 0; wrong < 2; wrong++) {
+		struct store *store;
+		struct check_run *run;
+		uint64_t pages, found;
+
+		damaged_restore(damaged);
+		fixture_open(damaged->fixture);
+		store = damaged->fixture->store;
+		pages = attr_now(store, damaged->file).page_count;
+		assert_true(pages > 1);
+		/* Of another number than the attributes say; of other blocks. */
+		commit_leaf(store, damaged->file, wrong, wrong ? pages : pages - 1);
+		run = check_run_running(store);
+		assert_non_null(check_run_find(run, FINDING_TREE));
+		free(run);
+		assert_err(tree_seek(store, damaged->file, LSN_HEAD, 0, true, &found),
+			   wrong ? 0 : -EUCLEAN);
+		assert_err(tree_punch(store, damaged->file, 0, 5 * 8192, true, false),
+			   wrong ? 0 : -EUCLEAN);
+		fixture_close(damaged->fixture);
 	}
 }
 
@@ -372,6 +417,7 @@ int main(void)
 		damaged_test(a_missing_spare_is_no_loss),
 		damaged_test(a_file_that_cannot_be_opened_is_not_given_up),
 		damaged_test(what_names_and_attributes_deny_each_other_is_found),
+		damaged_test(a_page_map_that_is_not_the_files_is_found),
 		damaged_test(a_repair_survives_a_kill_at_every_call),
 	};
 

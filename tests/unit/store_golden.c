@@ -54,6 +54,30 @@ static void a_golden_store_reads_as_it_was_written(void **state)
 	golden_free(golden);
 }
 
+/* A file that was cut by floors before there were page maps gets one: what was cut stays away. */
+static void map_what_was_cut(struct store *store)
+{
+	uint64_t big = find_now(store, TREE_ROOT_INO, "big"), size = attr_now(store, big).size_bytes;
+	struct lsn before = newest(store);
+	uint8_t *bytes = malloc(size);
+	size_t count;
+
+	assert_non_null(bytes);
+	assert_ok(tree_read(store, big, LSN_HEAD, 0, bytes, size, &count));
+	bytes[size - 1] = '!';
+	write_bytes(store, big, size - 1, "!", 1);
+	assert_bytes(store, big, LSN_HEAD, 0, bytes, size);
+	assert_space(store, big, LSN_HEAD);
+	assert_true(attr_now(store, big).page_count != TREE_PAGES_UNKNOWN);
+	assert_space(store, big, before);
+	set_size(store, big, size + 900 * KIB);
+	assert_zeros(store, big, LSN_HEAD, size, 900 * KIB);
+	punch(store, big, 0, size);
+	assert_zeros(store, big, LSN_HEAD, 0, size);
+	assert_int_equal(attr_now(store, big).page_count, 0);
+	free(bytes);
+}
+
 static void its_past_stays_while_it_is_written_to(void **state)
 {
 	struct golden *golden = golden_new(*state);
@@ -64,6 +88,7 @@ static void its_past_stays_while_it_is_written_to(void **state)
 	assert_true(newest(store).value > first.value);
 	write_text(store, ino, "written by a later build");
 	write_text(store, find_now(store, TREE_ROOT_INO, "pages"), "written over");
+	map_what_was_cut(store);
 	second = newest(store);
 	assert_all_as_noted(golden, store, false);
 	assert_ok(store_freeze(store));
@@ -78,8 +103,40 @@ static void its_past_stays_while_it_is_written_to(void **state)
 	golden_free(golden);
 }
 
-/* What v1 has not, and tests that start from v2 rely on. */
-static void v2_has_what_compaction_leaves(void **state)
+/* Files that older formats have are not mapped, and one piece of data. */
+static void older_files_are_not_counted(void **state)
+{
+	struct golden *golden = golden_new(*state);
+	struct store *store = open_store(golden, true);
+	uint64_t ino = find_now(store, TREE_ROOT_INO, "pages");
+	struct tree_attr attr = attr_now(store, ino);
+
+	assert_int_equal(attr.page_count, TREE_PAGES_UNKNOWN);
+	assert_int_equal(seek_at(store, ino, LSN_HEAD, 10, false), 10);
+	assert_int_equal(seek_at(store, ino, LSN_HEAD, 10, true), attr.size_bytes);
+	assert_ok(store_close(store));
+	golden_free(golden);
+}
+
+static void v3_has_page_maps(void **state)
+{
+	struct golden *golden = golden_new(*state);
+	struct store *store = open_store(golden, true);
+	uint64_t holes = find_now(store, TREE_ROOT_INO, "holes");
+	uint64_t sparse = find_now(store, TREE_ROOT_INO, "sparse");
+
+	assert_int_equal(attr_now(store, holes).page_count, 4 + 1 + 7);
+	assert_int_equal(seek_at(store, holes, LSN_HEAD, 4 * 4096, false), 20 * 4096);
+	assert_int_equal(attr_now(store, sparse).page_count, 2);
+	assert_int_equal(seek_at(store, sparse, LSN_HEAD, 4 * MIB, false), 40 * MIB);
+	assert_space(store, holes, LSN_HEAD);
+	assert_space(store, sparse, LSN_HEAD);
+	assert_ok(store_close(store));
+	golden_free(golden);
+}
+
+/* What v1 has not, and tests that start from a later one rely on. */
+static void it_has_what_compaction_leaves(void **state)
 {
 	struct golden *golden = golden_new(*state);
 	struct report report = { "" };
@@ -116,7 +173,13 @@ int main(void)
 		cmocka_unit_test_prestate(its_past_stays_while_it_is_written_to, "v1"),
 		cmocka_unit_test_prestate(a_golden_store_reads_as_it_was_written, "v2"),
 		cmocka_unit_test_prestate(its_past_stays_while_it_is_written_to, "v2"),
-		cmocka_unit_test_prestate(v2_has_what_compaction_leaves, "v2"),
+		cmocka_unit_test_prestate(it_has_what_compaction_leaves, "v2"),
+		cmocka_unit_test_prestate(a_golden_store_reads_as_it_was_written, "v3"),
+		cmocka_unit_test_prestate(its_past_stays_while_it_is_written_to, "v3"),
+		cmocka_unit_test_prestate(it_has_what_compaction_leaves, "v3"),
+		cmocka_unit_test_prestate(older_files_are_not_counted, "v1"),
+		cmocka_unit_test_prestate(older_files_are_not_counted, "v2"),
+		cmocka_unit_test_prestate(v3_has_page_maps, "v3"),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

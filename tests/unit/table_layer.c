@@ -157,6 +157,39 @@ static void a_key_of_many_versions_spans_blocks(void **state)
 			    lsn_make(TEST_TABLE_START + prng_below(&test->prng, lsn - TEST_TABLE_START + 50)));
 }
 
+static int count_name(void *context, struct key key)
+{
+	(void)key;
+	++*(unsigned *)context;
+	return 0;
+}
+
+/* A directory in which the same names come and go for ever is listed at the price of its names. */
+static void a_list_of_names_does_not_read_all_their_versions(void **state)
+{
+	enum { NAMES = 5, VERSIONS = 20000 };
+	struct test_table *test = *state;
+	struct table_row row = { .form = VERSION_IMAGE, .size_bytes = 20, .lsn = { TEST_TABLE_START } };
+	unsigned count = 0;
+
+	for (uint64_t i = 0; i < NAMES * VERSIONS; i++) {
+		row.key = key_make(20, KEY_NAME, i / VERSIONS * 7);
+		row.lsn.value++;
+		test_table_add(test, &row);
+	}
+	row.key = key_make(21, KEY_NAME, 1);
+	test_table_add(test, &row);
+	test_table_write(test, COMPRESSION_NONE, 64 * MIB);
+	guard_take();
+	assert_ok(table_layer_each_name(test->layer, 20, 0, count_name, &count));
+	guard_drop();
+	assert_int_equal(count, NAMES);
+	/* Of each name the first and the last block, and the index. */
+	assert_true(test->summary.file_bytes > 3 * MIB);
+	assert_true(block_cache_bytes(test->cache) < 2 * (NAMES + 1) * 20 * KIB);
+	test_table_compare_lists(test);
+}
+
 static void payloads_of_every_size_come_back(void **state)
 {
 	struct test_table *test = *state;
@@ -204,7 +237,7 @@ static void a_large_index_leads_to_every_block(void **state)
 		check_pages(test, 19 + i % 30, prng_below(&test->prng, 310), 64, LSN_HEAD);
 }
 
-/* From any key the cursor gives all rows there are from it on. */
+/* From any key the cursor gives all rows there are from it on, through a window of any size. */
 static void a_cursor_gives_all_rows_from_any_key(void **state)
 {
 	struct test_table *test = *state;
@@ -222,7 +255,7 @@ static void a_cursor_gives_all_rows_from_any_key(void **state)
 			from.sub++;
 		while (i < test->row_count && key_compare(test->rows[i].key, from) < 0)
 			i++;
-		assert_ok(table_cursor_open(test->layer, from, &cursor));
+		assert_ok(table_cursor_open(test->layer, from, round % 3 ? CURSOR_WINDOW_BYTES : 1, &cursor));
 		for (; i < test->row_count; i++) {
 			const struct table_row *row = &test->rows[i];
 
@@ -349,7 +382,7 @@ static int walk_damaged(struct test_table *test)
 	size_t i = 0;
 	int err;
 
-	assert_ok(table_cursor_open(test->layer, (struct key){ 0, 0 }, &cursor));
+	assert_ok(table_cursor_open(test->layer, (struct key){ 0, 0 }, CURSOR_WINDOW_BYTES, &cursor));
 	while ((err = table_cursor_next(cursor, &entry)) == 0) {
 		const struct table_row *row = &test->rows[i++];
 
@@ -492,6 +525,7 @@ int main(void)
 		table_test(the_kind_is_what_was_added),
 		random_test(a_range_of_pages_is_found_in_one_visit),
 		table_test(a_key_of_many_versions_spans_blocks),
+		table_test(a_list_of_names_does_not_read_all_their_versions),
 		table_test(payloads_of_every_size_come_back),
 		random_test(a_small_cache_gives_the_same_answers),
 		table_test(a_large_index_leads_to_every_block),

@@ -79,7 +79,7 @@ static void walk(struct crowd *crowd, struct prng *prng)
 	struct table_entry entry;
 	unsigned count = 0;
 
-	require(table_cursor_open(crowd->layers[i], (struct key){ 0, 0 }, &cursor) == 0);
+	require(table_cursor_open(crowd->layers[i], (struct key){ 0, 0 }, CURSOR_WINDOW_BYTES, &cursor) == 0);
 	while (table_cursor_next(cursor, &entry) == 0)
 		count++;
 	require(count == 2 * KEYS);
