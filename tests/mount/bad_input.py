@@ -72,7 +72,7 @@ class Stores(Refused):
         write_file(m.head / "a", b"x")
         m.umount()
         layer = sorted(str(path.relative_to(m.store)) for path in m.store.rglob("*.layer"))[0]
-        for name, version in (("manifest", 2), (layer, 1)):
+        for name, version in (("manifest", 3), (layer, 1)):
             with self.subTest(file=name):
                 whole = (m.store / name).read_bytes()
                 with open(m.store / name, "r+b") as file:
