@@ -8,8 +8,9 @@
 passthrough_ll is the example that comes with libfuse: it hands each request on to a directory, and
 keeps nothing of the past. It is compiled here, with optimisation, and gets what varve has: kernel
 caches without time-out, a descriptor for each thread, 32 threads, the same read-ahead. The three sides
-lie on one disk, that of --dir, which is what is measured: not a tmpfs. They take turns in every round
-(the first warms up and is not counted); rates are medians, with the smallest and the largest, and the
+lie on one disk, that of --dir, which is what is measured: not a tmpfs. In every round (the first warms
+up and is not counted) they take short turns, in the opposite order every other time, so that a machine
+that drifts meets all alike; rates are medians of the rounds, with the smallest and the largest, and the
 ratio is that of the medians. Nothing here is a test: a target that is missed is MISS, exit status 0.
 
 Needs root, and what tools/check installs.
@@ -93,12 +94,19 @@ class Varve:
         self.mount.close()
 
 
+def turns(sides, count):
+    """Each side @count times, in the opposite order every other time."""
+    for number in range(count):
+        yield from sides if number % 2 == 0 else reversed(sides)
+
+
 class Pgbench:
-    """pgbench's transactions, each made durable by fsync."""
+    """pgbench's transactions, each made durable by fsync. All servers are up; the one whose turn it was
+    writes its pages back before the next."""
     rates = {"pgbench, 4 clients": ("transactions/s", 0.9)}
 
     def __init__(self, sides, folder, quick):
-        self.seconds = 2 if quick else 20
+        self.turns, self.seconds = (1, 2) if quick else (2, 8)
         self.clusters = {}
         for side in sides:
             (folder / f"run-{side.name}").mkdir()
@@ -106,17 +114,19 @@ class Pgbench:
             server = cluster.Cluster(side.dir / "pg", folder / f"run-{side.name}")
             self.clusters[side.name] = server
             server.init()
-            server.start(max_wal_size="1GB")
+            server.start(max_wal_size="1GB", autovacuum="off", checkpoint_timeout="1h")
             server.command("createdb", "bench")
             server.command("pgbench", "-i", "-q", "-s", str(1 if quick else PGBENCH_SCALE), "bench")
-            server.stop()
 
-    def round(self, side):
-        server = self.clusters[side.name]
-        server.start(max_wal_size="1GB", autovacuum="off")
-        said = server.command("pgbench", "-n", "-c", str(PGBENCH_CLIENTS), "-j", "2", "-T", str(self.seconds), "bench")
-        server.stop()
-        return {"pgbench, 4 clients": float(re.search(r"tps = ([\d.]+) \(without", said).group(1))}
+    def round(self, sides):
+        rates = {side.name: [] for side in sides}
+        for side in turns(sides, self.turns):
+            server = self.clusters[side.name]
+            said = server.command("pgbench", "-n", "-c", str(PGBENCH_CLIENTS), "-j", "2",
+                                  "-T", str(self.seconds), "bench")
+            rates[side.name].append(float(re.search(r"tps = ([\d.]+) \(without", said).group(1)))
+            server.command("psql", "-qc", "CHECKPOINT", "bench")
+        return {"pgbench, 4 clients": {name: statistics.mean(values) for name, values in rates.items()}}
 
     def close(self):
         for server in self.clusters.values():
@@ -126,26 +136,31 @@ class Pgbench:
 class Sqlite:
     """Rows inserted, a transaction each, made durable by SQLite's own syncs."""
     rates = {f"SQLite, {journal}": ("transactions/s", 0.9) for journal in ("WAL", "DELETE")}
+    TURN = 25
 
     def __init__(self, _sides, _folder, quick):
-        self.transactions = 50 if quick else 2000
+        self.turns = 4 if quick else 30
 
-    def round(self, side):
-        return {f"SQLite, {journal}": self.rate(side.dir / "sqlite", journal) for journal in ("WAL", "DELETE")}
+    def round(self, sides):
+        return {f"SQLite, {journal}": self.rates_of(sides, journal) for journal in ("WAL", "DELETE")}
 
-    def rate(self, folder, journal):
-        folder.mkdir()
-        base = sqlite3.connect(folder / "db", isolation_level=None)
-        base.execute(f"PRAGMA journal_mode={journal}")
-        base.execute("PRAGMA synchronous=FULL")
-        base.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, text TEXT)")
-        started = time.perf_counter()
-        for i in range(self.transactions):
-            base.execute("INSERT INTO t VALUES (?, ?)", (i, f"row {i} " + "x" * 90))
-        took = time.perf_counter() - started
-        base.close()
-        shutil.rmtree(folder)
-        return self.transactions / took
+    def rates_of(self, sides, journal):
+        bases, took = {}, {side.name: 0.0 for side in sides}
+        for side in sides:
+            (side.dir / "sqlite").mkdir()
+            base = bases[side.name] = sqlite3.connect(side.dir / "sqlite" / "db", isolation_level=None)
+            base.execute(f"PRAGMA journal_mode={journal}")
+            base.execute("PRAGMA synchronous=FULL")
+            base.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, text TEXT)")
+        for side in turns(sides, self.turns):
+            started = time.perf_counter()
+            for i in range(self.TURN):
+                bases[side.name].execute("INSERT INTO t (text) VALUES (?)", (f"row {i} " + "x" * 90,))
+            took[side.name] += time.perf_counter() - started
+        for side in sides:
+            bases[side.name].close()
+            shutil.rmtree(side.dir / "sqlite")
+        return {name: self.turns * self.TURN / seconds for name, seconds in took.items()}
 
     def close(self):
         pass
@@ -167,14 +182,15 @@ class Tar:
         harness.run("tar", "-C", folder, "-cf", self.archive, "small")
         shutil.rmtree(source)
 
-    def round(self, side):
-        rates = {}
-        for name, words in {"tar -x": ("tar", "-C", side.dir, "-xf", self.archive),
-                            "rm -rf": ("rm", "-rf", side.dir / "small")}.items():
-            os.sync()
-            started = time.perf_counter()
-            harness.run(*words)
-            rates[name] = self.files / (time.perf_counter() - started)
+    def round(self, sides):
+        rates = {claim: {} for claim in self.rates}
+        for side in sides:
+            for claim, words in {"tar -x": ("tar", "-C", side.dir, "-xf", self.archive),
+                                 "rm -rf": ("rm", "-rf", side.dir / "small")}.items():
+                os.sync()
+                started = time.perf_counter()
+                harness.run(*words)
+                rates[claim][side.name] = self.files / (time.perf_counter() - started)
         return rates
 
     def close(self):
@@ -185,16 +201,15 @@ SUBJECTS = {"pgbench": Pgbench, "sqlite": Sqlite, "tar": Tar}
 
 
 def measure(subject_class, sides, folder, arguments):
-    """Run the rounds; the rates by claim and side."""
+    """Run the rounds; what each gave, by claim and side."""
     rates = {claim: {side.name: [] for side in sides} for claim in subject_class.rates}
     subject = subject_class(sides, folder, arguments.quick)
     try:
         for number in range(arguments.rounds + 1):
-            for side in sides:
-                os.sync()
-                for claim, rate in subject.round(side).items():
+            for claim, by_side in subject.round(sides if number % 2 == 0 else sides[::-1]).items():
+                for name, rate in by_side.items():
                     if number > 0:
-                        rates[claim][side.name].append(rate)
+                        rates[claim][name].append(rate)
     finally:
         subject.close()
     return rates
