@@ -94,32 +94,31 @@ class Cluster:
     def log_end(self):
         return (self.run_folder / "log").read_text("utf-8", errors="replace")[-3000:]
 
-    def processes(self):
-        """The pids of the server and of its children, those that are not yet dead."""
+    def children(self):
+        """The pids of the server's processes but the first: like it they work in the data directory,
+        and go on doing so for a moment when it is gone."""
         found = []
         for pid in filter(str.isdigit, os.listdir("/proc")):
             try:
-                fields = pathlib.Path("/proc", pid, "stat").read_text("latin-1").rsplit(")", 1)[1].split()
+                if os.readlink(f"/proc/{pid}/cwd") == str(self.data) and int(pid) != self.server.pid:
+                    found.append(int(pid))
             except OSError:
                 continue
-            if fields[0] not in "ZX" and self.server.pid in (int(pid), int(fields[1])):
-                found.append(int(pid))
         return found
 
     def kill(self):
         """SIGKILL to the server and all its children; returns when they are gone."""
         if self.server is None:
             return
-        pids = self.processes()
-        for pid in sorted(pids, key=lambda pid: pid != self.server.pid):
+        self.server.kill()
+        for pid in self.children():
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
         self.server.wait()
+        harness.wait_for("killed servers are gone", lambda: not self.children())
         self.server = None
-        harness.wait_for("killed servers are gone",
-                         lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))
 
     def stop(self):
         """Shut down in order."""

@@ -55,7 +55,8 @@ def tree_make(folder, random):
     places = [folder]
     for i in range(FILES):
         if random.random() < 0.1:
-            place = random.choice(places) / random.choice((f"dir{i}", f"with space {i}", f"größe{i}", "d" * 200 + str(i)))
+            name = random.choice((f"dir{i}", f"with space {i}", f"größe{i}", "d" * 200 + str(i)))
+            place = random.choice(places) / name
             place.mkdir(mode=random.choice((0o755, 0o700, 0o2775, 0o1777)))
             places.append(place)
         path = random.choice(places) / random.choice((f"file{i}", f".hidden{i}", f"new\nline{i}", f"{i}" + "f" * 240))

@@ -110,7 +110,6 @@ class Postgres(harness.ServerCase):
     def test_no_acknowledged_transaction_is_lost_and_any_lsn_is_a_database(self):
         self.postgres.init()
         self.postgres.start()
-        self.postgres.query("SELECT 1", "postgres")
         self.postgres.command("createdb", "bench")
         self.postgres.command("pgbench", "-i", "-q", "-s", str(SCALE), "bench")
         checked = 0

@@ -12,10 +12,13 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "mount"))
 import harness      # noqa: E402
 
 
-def _missing(what, package):
-    print(f"SKIPPED: there is no {what}, so nothing here was tested: apt-get install {package}",
-          file=sys.stderr)
+def skip(why):
+    print(f"SKIPPED: {why}, so nothing here was tested", file=sys.stderr)
     sys.exit(harness.SKIPPED)
+
+
+def _missing(what, package):
+    skip(f"there is no {what} (apt-get install {package})")
 
 
 def program(name, package):

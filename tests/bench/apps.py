@@ -239,7 +239,8 @@ def main():
     if os.geteuid() != 0:
         sys.exit("apps.py: this mounts for other users and has to be run as root")
     if not (EXAMPLES / "passthrough_ll.c").exists():
-        sys.exit(f"apps.py: no passthrough_ll.c in {EXAMPLES}: apt-get install --reinstall libfuse3-dev, with documents")
+        sys.exit(f"apps.py: no passthrough_ll.c in {EXAMPLES}: "
+                 "apt-get install --reinstall libfuse3-dev, and let dpkg unpack documents")
     folder = pathlib.Path(tempfile.mkdtemp(prefix="varve-bench-", dir=arguments.dir)).resolve()
     folder.chmod(0o755)
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors: "
