@@ -1,13 +1,12 @@
 /*
  * The FUSE requests, each carried to the view and the store and answered.
- * With fuse_session.c the only place that knows libfuse; the only place where
- * an errno's sign is flipped.
+ * Those of
+ * extended attributes are in ops_xattr.h. An errno's sign is flipped in reply_error.
  */
 #ifndef VARVE_FS_FUSE_OPS_H
 #define VARVE_FS_FUSE_OPS_H
 
-#define FUSE_USE_VERSION 314
-#include <fuse_lowlevel.h>
+#include "reply.h"
 
 /* Their user data is a struct front. */
 extern const struct fuse_lowlevel_ops fuse_ops;

@@ -6,7 +6,8 @@
  *   20 i64,u32 ctime       64 u32 gid
  *   32 i64,u32 atime       68 u32 nlink
  *   44 i64,u32 btime       72 u32 rdev
- *                          76 u32 flags: 1: a KEY_FLOOR exists
+ *                          76 u32 flags: 1: a KEY_FLOOR exists; 2: there are extended
+ *                             attributes; 4: it never had a name
  *
  * What a write changes stands first, so that its patch is one short range.
  */
@@ -20,6 +21,8 @@
 #define ATTR_BYTES 96u
 
 #define ATTR_HAS_FLOORS 1u
+#define ATTR_HAS_XATTRS 2u
+#define ATTR_UNNAMED 4u                 /* nlink is 0, and may be 1 yet */
 
 struct attr {
 	struct tree_attr shown;         /* what the tree's callers see */

@@ -14,6 +14,11 @@
 #include "floors.h"
 #include "page_editor.h"
 #include "store_internal.h"
+#include "tree_acl.h"
+
+/* What a write takes of a file's privileges. */
+#define DROP_SET_ID 1u
+#define DROP_CAPABILITY 2u
 
 static void drop_set_id(struct tree_attr *shown)
 {
@@ -22,14 +27,85 @@ static void drop_set_id(struct tree_attr *shown)
 		shown->mode &= ~(uint32_t)S_ISGID;
 }
 
-int tree_write(struct store *store, uint64_t ino, uint64_t offset_bytes, const void *buffer,
-	       size_t size_bytes, bool drop_id)
+/* The capability of a file that is written to, or given away, goes. */
+static int drop_capability(struct xattr_editor *editor)
 {
-	size_t page = store->page_size_bytes;
+	int err = xattr_editor_drop(editor, TREE_XATTR_CAPABILITY);
+
+	return err == -ENODATA ? 0 : err;
+}
+
+/* Add to the change that of the attributes, and commit it. */
+static int commit_write(struct page_editor *editor, uint64_t end)
+{
+	struct change_inode *inode = editor->inode;
+	size_t page = editor->change->store->page_size_bytes;
+	int err;
+
+	if (end > inode->next.shown.size_bytes)
+		inode->next.shown.size_bytes = end;
+	if ((end + page - 1) / page > inode->next.block_end)
+		inode->next.block_end = (end + page - 1) / page;
+	change_touch(editor->change, inode, true);
+	err = change_commit(editor->change);
+	if (!err)
+		page_editor_committed(editor);
+	return err;
+}
+
+static int write_pages(struct change *change, struct change_inode *inode, uint64_t offset_bytes,
+		       const void *buffer, size_t size_bytes)
+{
 	struct page_editor editor;
-	struct change_inode *inode;
+	int err = page_editor_begin(&editor, change, inode);
+
+	if (err)
+		return err;
+	err = page_editor_put(&editor, offset_bytes, buffer, size_bytes);
+	if (!err)
+		err = commit_write(&editor, offset_bytes + size_bytes);
+	page_editor_end(&editor);
+	return err;
+}
+
+/* A write that takes privileges from a file with extended attributes. */
+static int write_unprivileged(struct change *change, struct change_inode *inode, uint64_t offset_bytes,
+			      const void *buffer, size_t size_bytes)
+{
+	struct xattr_editor xattrs;
+	int err = xattr_editor_begin(&xattrs, change, inode);
+
+	if (err)
+		return err;
+	err = drop_capability(&xattrs);
+	if (!err)
+		err = xattr_editor_finish(&xattrs);
+	if (!err)
+		err = write_pages(change, inode, offset_bytes, buffer, size_bytes);
+	xattr_editor_end(&xattrs);
+	return err;
+}
+
+static int write_locked(struct change *change, struct change_inode *inode, uint64_t offset_bytes,
+			const void *buffer, size_t size_bytes, unsigned drops)
+{
+	if (S_ISDIR(inode->next.shown.mode))
+		return -EISDIR;
+	if (!S_ISREG(inode->next.shown.mode))
+		return -EINVAL;
+	if (!size_bytes)
+		return 0;
+	if (drops & DROP_SET_ID)
+		drop_set_id(&inode->next.shown);
+	return drops & DROP_CAPABILITY && inode->next.flags & ATTR_HAS_XATTRS
+		       ? write_unprivileged(change, inode, offset_bytes, buffer, size_bytes)
+		       : write_pages(change, inode, offset_bytes, buffer, size_bytes);
+}
+
+static int write_and_drop(struct store *store, uint64_t ino, uint64_t offset_bytes, const void *buffer,
+			  size_t size_bytes, unsigned drops)
+{
 	struct change change;
-	uint64_t end;
 	int err;
 
 	if (size_bytes > TREE_WRITE_MAX)
@@ -39,35 +115,22 @@ int tree_write(struct store *store, uint64_t ino, uint64_t offset_bytes, const v
 	err = change_begin(&change, store, &ino, 1);
 	if (err)
 		return err;
-	inode = change_inode(&change, ino);
-	if (S_ISDIR(inode->next.shown.mode))
-		err = -EISDIR;
-	else if (!S_ISREG(inode->next.shown.mode))
-		err = -EINVAL;
-	if (err || size_bytes == 0) {
-		change_end(&change);
-		return err;
-	}
-	err = page_editor_begin(&editor, &change, inode);
-	if (!err) {
-		err = page_editor_put(&editor, offset_bytes, buffer, size_bytes);
-		if (!err) {
-			end = offset_bytes + size_bytes;
-			if (end > inode->next.shown.size_bytes)
-				inode->next.shown.size_bytes = end;
-			if ((end + page - 1) / page > inode->next.block_end)
-				inode->next.block_end = (end + page - 1) / page;
-			if (drop_id)
-				drop_set_id(&inode->next.shown);
-			change_touch(&change, inode, true);
-			err = change_commit(&change);
-			if (!err)
-				page_editor_committed(&editor);
-		}
-		page_editor_end(&editor);
-	}
+	err = write_locked(&change, change_inode(&change, ino), offset_bytes, buffer, size_bytes, drops);
 	change_end(&change);
 	return err;
+}
+
+int tree_write(struct store *store, uint64_t ino, uint64_t offset_bytes, const void *buffer,
+	       size_t size_bytes, bool drop_id)
+{
+	return write_and_drop(store, ino, offset_bytes, buffer, size_bytes,
+			      DROP_CAPABILITY | (drop_id ? DROP_SET_ID : 0));
+}
+
+int tree_write_mapped(struct store *store, uint64_t ino, uint64_t offset_bytes, const void *buffer,
+		      size_t size_bytes)
+{
+	return write_and_drop(store, ino, offset_bytes, buffer, size_bytes, 0);
 }
 
 /*
@@ -173,40 +236,83 @@ static int check_setattr(const struct change_inode *inode, unsigned which,
 	return to->size_bytes > TREE_SIZE_MAX ? -EFBIG : 0;
 }
 
+/* What the change does to the extended attributes. *@list_out is freed after the commit. */
+static int change_xattrs(struct xattr_editor *xattrs, unsigned which, uint8_t **list_out)
+{
+	uint32_t mode = xattrs->inode->next.shown.mode;
+	int err = 0;
+
+	if (which & TREE_SET_MODE)
+		err = tree_acl_follow_mode(xattrs, list_out);
+	if (!err && which & (TREE_SET_SIZE | TREE_SET_UID | TREE_SET_GID) && S_ISREG(mode))
+		err = drop_capability(xattrs);
+	return err ? err : xattr_editor_finish(xattrs);
+}
+
+/* The attributes that are not the data's, and the commit. */
+static int commit_attrs(struct change *change, struct change_inode *inode, unsigned which,
+			const struct tree_attr *to)
+{
+	struct xattr_editor xattrs;
+	uint8_t *list = NULL;
+	int err;
+
+	set_plain_attrs(change, inode, which, to);
+	if (!(inode->next.flags & ATTR_HAS_XATTRS))
+		return change_commit(change);
+	err = xattr_editor_begin(&xattrs, change, inode);
+	if (err)
+		return err;
+	err = change_xattrs(&xattrs, which, &list);
+	if (!err)
+		err = change_commit(change);
+	free(list);
+	xattr_editor_end(&xattrs);
+	return err;
+}
+
+/* The file becomes shorter. */
+static int cut_and_commit(struct change *change, struct change_inode *inode, unsigned which,
+			  const struct tree_attr *to)
+{
+	struct page_editor editor;
+	uint8_t *floor_bytes = NULL;
+	int err = page_editor_begin(&editor, change, inode);
+
+	if (err)
+		return err;
+	err = cut(&editor, to->size_bytes, &floor_bytes);
+	if (!err) {
+		inode->next.shown.size_bytes = to->size_bytes;
+		err = commit_attrs(change, inode, which, to);
+	}
+	if (!err)
+		page_editor_committed(&editor);
+	page_editor_end(&editor);
+	free(floor_bytes);
+	return err;
+}
+
 int tree_setattr(struct store *store, uint64_t ino, unsigned which, const struct tree_attr *to,
 		 struct tree_attr *attr_out)
 {
-	struct page_editor editor;
 	struct change_inode *inode;
 	struct change change;
-	uint8_t *floor_bytes = NULL;
-	bool cutting;
 	int err = change_begin(&change, store, &ino, 1);
 
 	if (err)
 		return err;
 	inode = change_inode(&change, ino);
 	err = check_setattr(inode, which, to);
-	cutting = !err && which & TREE_SET_SIZE && to->size_bytes < inode->next.shown.size_bytes;
-	if (cutting) {
-		err = page_editor_begin(&editor, &change, inode);
-		cutting = !err;
-		if (!err)
-			err = cut(&editor, to->size_bytes, &floor_bytes);
-	}
-	if (!err) {
+	if (!err && which & TREE_SET_SIZE && to->size_bytes < inode->next.shown.size_bytes) {
+		err = cut_and_commit(&change, inode, which, to);
+	} else if (!err) {
 		if (which & TREE_SET_SIZE)
 			inode->next.shown.size_bytes = to->size_bytes;
-		set_plain_attrs(&change, inode, which, to);
-		err = change_commit(&change);
+		err = commit_attrs(&change, inode, which, to);
 	}
-	if (!err && cutting)
-		page_editor_committed(&editor);
 	if (!err)
 		*attr_out = inode->next.shown;
-	if (cutting)
-		page_editor_end(&editor);
-	free(floor_bytes);
 	change_end(&change);
 	return err;
 }

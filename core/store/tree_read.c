@@ -101,9 +101,8 @@ static int head_attr_guarded(struct store *store, struct layer_guard *guard, uin
 	}
 }
 
-/* Attributes at @at, the LSN to read at, and a guard that covers it. */
-static int attr_guarded(struct store *store, struct layer_guard *guard, uint64_t ino,
-			struct lsn at, struct attr *attr_out, struct lsn *lsn_out)
+int attr_guarded(struct store *store, struct layer_guard *guard, uint64_t ino, struct lsn at,
+		 struct attr *attr_out, struct lsn *lsn_out)
 {
 	int err = -ENOENT;
 
