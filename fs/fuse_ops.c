@@ -183,9 +183,12 @@ static bool caller_drops_set_id(fuse_req_t req)
 	return wire_says_set_id() ? wire_drops_set_id() : fuse_req_ctx(req)->uid != 0;
 }
 
-/* A change of owner clears them whoever makes it. */
+/* A change of owner clears them whoever makes it; also one that names neither owner nor group, of which the
+ * kernel says nothing else. */
 static bool setattr_drops_set_id(fuse_req_t req, unsigned which)
 {
+	if (!which)
+		return true;
 	if ((which & (TREE_SET_UID | TREE_SET_GID)) && !wire_says_set_id())
 		return true;
 	return (which & (TREE_SET_UID | TREE_SET_GID | TREE_SET_SIZE)) && caller_drops_set_id(req);

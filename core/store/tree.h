@@ -178,6 +178,7 @@ int tree_listxattr(struct store *store, uint64_t ino, struct lsn at, char *names
 #define TREE_XATTR_CREATE 1u            /* -EEXIST if it is there */
 #define TREE_XATTR_REPLACE 2u           /* -ENODATA if it is not */
 #define TREE_XATTR_DROP_SGID 4u         /* an access ACL clears the set-group-id bit */
+/* Setting what it has is no change, and takes no LSN. */
 /* -ERANGE: the name's length; -E2BIG: the value is longer than TREE_XATTR_VALUE_MAX; -ENOSPC also: the
  * names are together longer than TREE_XATTR_LIST_MAX; of an ACL: -EINVAL; -EACCES: a default one of a
  * file; -EOPNOTSUPP: a symlink's. */

@@ -20,8 +20,11 @@
 #define DROP_SET_ID 1u
 #define DROP_CAPABILITY 2u
 
+/* Of a directory the bits say something else. */
 static void drop_set_id(struct tree_attr *shown)
 {
+	if (S_ISDIR(shown->mode))
+		return;
 	shown->mode &= ~(uint32_t)S_ISUID;
 	if (shown->mode & S_IXGRP)
 		shown->mode &= ~(uint32_t)S_ISGID;

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "fault.h"
+#include "acl.h"
 #include "store_internal.h"
 #include "tree_acl.h"
 #include "xattr_editor.h"
@@ -150,7 +150,8 @@ static int change_one(struct store *store, uint64_t ino, const char *name, const
 		err = value ? set(&editor, name, value, size_bytes, flags) : drop(&editor, name);
 		if (!err)
 			err = xattr_editor_finish(&editor);
-		if (!err && (value || editor.edited)) {
+		/* An access list may change the mode alone. */
+		if (!err && (editor.edited || (value && strcmp(name, ACL_ACCESS_NAME) == 0))) {
 			change_touch(&change, inode, false);
 			err = change_commit(&change);
 		}

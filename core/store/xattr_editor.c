@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "store_internal.h"
 
@@ -52,6 +53,20 @@ static int add_entry(struct xattr_editor *editor, uint16_t number, uint8_t form,
 	return 0;
 }
 
+/* -errno; 0: it has this value; 1: it has another. */
+static int compare_value(const struct xattr_editor *editor, const char *name, const void *value,
+			 size_t size_bytes)
+{
+	uint8_t *before;
+	size_t before_bytes;
+	int err = xattr_editor_value(editor, name, &before, &before_bytes);
+
+	if (!err)
+		err = before_bytes != size_bytes || memcmp(before, value, size_bytes) != 0;
+	free(before);
+	return err;
+}
+
 int xattr_editor_put(struct xattr_editor *editor, const char *name, const void *value,
 		     size_t size_bytes, unsigned flags)
 {
@@ -65,6 +80,12 @@ int xattr_editor_put(struct xattr_editor *editor, const char *name, const void *
 	if (err) {
 		err = xattr_list_add(&editor->list, name, &number);
 		editor->list_edited = !err || editor->list_edited;
+	} else {
+		/* What can't be read can be replaced. */
+		err = compare_value(editor, name, value, size_bytes);
+		if (err == 0 || err == -ENOMEM)
+			return err;
+		err = 0;
 	}
 	if (!err)
 		err = add_entry(editor, number, VERSION_IMAGE, value, size_bytes);

@@ -16,6 +16,7 @@
 
 #define RANDOM_FILE_SIZE_MAX (48u * RANDOM_PAGE_SIZE)
 #define RANDOM_PAGE_SIZE 4096u
+#define RANDOM_XATTR_MAX 6000u          /* bytes of an extended attribute */
 
 struct run {
 	struct fixture *fixture;

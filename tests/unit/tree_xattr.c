@@ -87,8 +87,10 @@ static void create_and_replace_look_first(void **state)
 	assert_err(tree_setxattr(f->store, ino, "user.a", "2", 1, TREE_XATTR_CREATE), -EEXIST);
 	assert_int_equal(newest(f->store).value, before.value);
 	assert_ok(tree_setxattr(f->store, ino, "user.a", "3", 1, TREE_XATTR_REPLACE));
-	fixture_note(f);
+	before = fixture_note(f);
 	assert_xattr(f, ino, LSN_HEAD, "user.a", "3");
+	assert_ok(tree_setxattr(f->store, ino, "user.a", "3", 1, 0));
+	assert_int_equal(newest(f->store).value, before.value);
 	assert_err(tree_setxattr(f->store, 123456, "user.a", "3", 1, 0), -ENOENT);
 }
 
