@@ -183,8 +183,7 @@ static bool caller_drops_set_id(fuse_req_t req)
 	return wire_says_set_id() ? wire_drops_set_id() : fuse_req_ctx(req)->uid != 0;
 }
 
-/* A change of owner clears them whoever makes it; also one that names neither owner nor group, of which the
- * kernel says nothing else. */
+/* A change of owner clears them whoever makes it; also one that names neither owner nor group. */
 static bool setattr_drops_set_id(fuse_req_t req, unsigned which)
 {
 	if (!which)
@@ -192,6 +191,19 @@ static bool setattr_drops_set_id(fuse_req_t req, unsigned which)
 	if ((which & (TREE_SET_UID | TREE_SET_GID)) && !wire_says_set_id())
 		return true;
 	return (which & (TREE_SET_UID | TREE_SET_GID | TREE_SET_SIZE)) && caller_drops_set_id(req);
+}
+
+/* A chown that names neither owner nor group still clears set-id bits, which is the owner's and root's to do:
+ * the kernel hands it on as a request to set nothing, and has not checked who asks. */
+static int check_bare_chown(fuse_req_t req, fuse_ino_t id)
+{
+	uid_t caller = fuse_req_ctx(req)->uid;
+	struct tree_attr attr;
+	int err = tree_getattr(front_of(req)->store, id, LSN_HEAD, &attr);
+
+	if (err || caller == 0 || caller == attr.uid || S_ISDIR(attr.mode))
+		return err;
+	return attr.mode & S_ISUID || (attr.mode & S_ISGID && attr.mode & S_IXGRP) ? -EPERM : 0;
 }
 
 static unsigned setattr_which(fuse_req_t req, int to_set)
@@ -254,6 +266,8 @@ static void op_setattr(fuse_req_t req, fuse_ino_t id, struct stat *to, int to_se
 		return;
 	}
 	err = view_writable(id);
+	if (!err && !to_set)
+		err = check_bare_chown(req, id);
 	if (!err)
 		err = tree_setattr(front->store, id, setattr_which(req, to_set), &attr, &attr);
 	if (err) {

@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "acl.h"
 #include "store_internal.h"
 #include "tree_acl.h"
 #include "xattr_editor.h"
@@ -151,7 +150,7 @@ static int change_one(struct store *store, uint64_t ino, const char *name, const
 		if (!err)
 			err = xattr_editor_finish(&editor);
 		/* An access list may change the mode alone. */
-		if (!err && (editor.edited || (value && strcmp(name, ACL_ACCESS_NAME) == 0))) {
+		if (!err && (editor.edited || inode->next.shown.mode != inode->inode->attr.shown.mode)) {
 			change_touch(&change, inode, false);
 			err = change_commit(&change);
 		}

@@ -118,7 +118,7 @@ class BesideCase(harness.MountCase):
         cls.disk.mkdir()
         with open(cls.m.folder / "image", "wb") as image:
             image.truncate(64 << 20)
-        harness.run("mkfs.ext4", "-q", "-O", "ea_inode", cls.m.folder / "image")
+        harness.run("mkfs.ext4", "-q", "-b", "4096", cls.m.folder / "image")
         harness.run("mount", "-o", "loop", cls.m.folder / "image", cls.disk)
         # Before the mount's folder is removed.
         cls.addClassCleanup(harness.run, "umount", "-l", cls.disk)

@@ -304,7 +304,6 @@ class Anything(BesideCase):
         r = self.random
         a, b = r.choice(NAMES), r.choice(NAMES)
         attribute = r.choice(("user.1", "user.2", "trusted.1", ACCESS, DEFAULT, CAPABILITY))
-        # Small, as an ext4 takes a large one for a change that is none.
         value = CAP_NET_RAW if attribute == CAPABILITY else b"v" * r.choice((0, 10, 300))
         if attribute in (ACCESS, DEFAULT):
             value = acl(r.choice(("u:7 g:5 o:4", "u:6 u1001:7 g:5 m:7 o:0", "u:7 g:5 g2002:6 m:4 o:4",
