@@ -142,8 +142,8 @@ json_t *info_change(const struct tree_change *change)
 	text_time(change->time.seconds * INT64_C(1000000000) + change->time.nanoseconds, time);
 	object = json_pack("{s:I, s:s, s:b, s:b, s:b, s:b, s:n, s:n}", "lsn",
 			   (json_int_t)change->lsn.value, "time", time, "created", change->created,
-			   "deleted", change->deleted, "times_set", change->times_set, "xattrs_set", change->xattrs_set, "page_first",
-			   "page_last");
+			   "deleted", change->deleted, "times_set", change->times_set, "xattrs_set",
+			   change->xattrs_set, "page_first", "page_last");
 	object = with_numbers(object, numbers, COUNT_OF(numbers));
 	if (change->pages_written) {
 		const struct number pages[] = {

@@ -32,7 +32,8 @@ void xattr_editor_end(struct xattr_editor *editor);     /* after the commit */
 int xattr_editor_value(const struct xattr_editor *editor, const char *name, uint8_t **value_out,
 		       size_t *size_out);
 
-/* Set it; nothing is edited if that is its value. @flags: TREE_XATTR_CREATE, TREE_XATTR_REPLACE. -EEXIST; -ENODATA; -ENOSPC; -ENOMEM. */
+/* Set it; nothing is edited if that is its value. @flags: TREE_XATTR_CREATE, TREE_XATTR_REPLACE.
+ * -EEXIST; -ENODATA; -ENOSPC; -ENOMEM. */
 int xattr_editor_put(struct xattr_editor *editor, const char *name, const void *value,
 		     size_t size_bytes, unsigned flags);
 /* Remove it. -ENODATA; -ENOMEM. */

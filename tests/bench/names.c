@@ -182,7 +182,8 @@ static int large_make(struct names_bench *names)
 		   names->count / ((double)(clock_ns() - start) / 1e9), "files/s", FACT_NOTE, 0);
 	first_s = median(spent_s, ENDS);
 	last_s = median(spent_s + windows - ENDS, ENDS);
-	bench_fact(names->bench, "processor time of a file, the first 10,000", first_s * 1e6 / WINDOW, "us", FACT_NOTE, 0);
+	bench_fact(names->bench, "processor time of a file, the first 10,000", first_s * 1e6 / WINDOW, "us", FACT_NOTE,
+		   0);
 	bench_fact(names->bench, "the last 10,000", last_s * 1e6 / WINDOW, "us", FACT_NOTE, 0);
 	bench_fact(names->bench, "rate of the last, of that of the first", first_s / last_s, "x", FACT_AT_LEAST, 0.8);
 	return 0;

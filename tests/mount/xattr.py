@@ -2,6 +2,7 @@
 """Extended attributes and access control lists: on the head as on ext4, kept at every LSN, and
 carried by cp, rsync and tar."""
 import errno
+import mmap
 import os
 import shutil
 import stat
@@ -207,8 +208,7 @@ class Attributes(BesideCase):
         fd = os.open(self.dir / "file", os.O_CREAT | os.O_WRONLY | os.O_DIRECT, 0o755)
         self.addCleanup(os.close, fd)
         put(self.dir, "file", CAPABILITY, CAP_NET_RAW)
-        import mmap     # its memory is aligned
-        with mmap.mmap(-1, 4096) as page:
+        with mmap.mmap(-1, 4096) as page:       # aligned
             os.write(fd, page)
         self.assertEqual(outcome(get, self.dir, "file", CAPABILITY), "ENODATA")
 
@@ -387,8 +387,9 @@ class Copies(BesideCase):
             target.mkdir()
             with subprocess.Popen(["tar", "--xattrs", "--xattrs-include=*", "--acls", "-C", source, "-cf", "-", "."],
                                   stdout=subprocess.PIPE) as tar:
-                run("tar", "--xattrs", "--xattrs-include=*", "--acls", "-C", target, "-xpf", f"/dev/fd/{tar.stdout.fileno()}",
-                    pass_fds=(tar.stdout.fileno(),))
+                fd = tar.stdout.fileno()
+                run("tar", "--xattrs", "--xattrs-include=*", "--acls", "-C", target, "-xpf", f"/dev/fd/{fd}",
+                    pass_fds=(fd,))
         self.assert_carried(carry)
 
 
