@@ -183,27 +183,26 @@ static bool caller_drops_set_id(fuse_req_t req)
 	return wire_says_set_id() ? wire_drops_set_id() : fuse_req_ctx(req)->uid != 0;
 }
 
-/* A change of owner clears them whoever makes it; also one that names neither owner nor group. */
+/* A change of owner clears them whoever makes it. */
 static bool setattr_drops_set_id(fuse_req_t req, unsigned which)
 {
-	if (!which)
-		return true;
 	if ((which & (TREE_SET_UID | TREE_SET_GID)) && !wire_says_set_id())
 		return true;
 	return (which & (TREE_SET_UID | TREE_SET_GID | TREE_SET_SIZE)) && caller_drops_set_id(req);
 }
 
-/* A chown that names neither owner nor group still clears set-id bits, which is the owner's and root's to do:
- * the kernel hands it on as a request to set nothing, and has not checked who asks. */
-static int check_bare_chown(fuse_req_t req, fuse_ino_t id)
+/*
+ * A request to set nothing comes of a chown that names neither owner nor group, and before a write that is to take
+ * privileges. Of both the set-id bits go, if it is the owner's or root's; the kernel has not checked whose it is,
+ * and the write says so itself.
+ */
+static bool caller_owns(fuse_req_t req, fuse_ino_t id)
 {
 	uid_t caller = fuse_req_ctx(req)->uid;
 	struct tree_attr attr;
-	int err = tree_getattr(front_of(req)->store, id, LSN_HEAD, &attr);
 
-	if (err || caller == 0 || caller == attr.uid || S_ISDIR(attr.mode))
-		return err;
-	return attr.mode & S_ISUID || (attr.mode & S_ISGID && attr.mode & S_IXGRP) ? -EPERM : 0;
+	return caller == 0 ||
+	       (tree_getattr(front_of(req)->store, id, LSN_HEAD, &attr) == 0 && caller == attr.uid);
 }
 
 static unsigned setattr_which(fuse_req_t req, int to_set)
@@ -258,6 +257,7 @@ static void op_setattr(fuse_req_t req, fuse_ino_t id, struct stat *to, int to_se
 		.mtime = time_of(to->st_mtim),
 	};
 	struct view_entry entry;
+	unsigned which;
 	int err;
 
 	/* `echo > window` cuts it first. */
@@ -266,10 +266,11 @@ static void op_setattr(fuse_req_t req, fuse_ino_t id, struct stat *to, int to_se
 		return;
 	}
 	err = view_writable(id);
-	if (!err && !to_set)
-		err = check_bare_chown(req, id);
+	which = setattr_which(req, to_set);
+	if (!err && !which && caller_owns(req, id))
+		which = TREE_DROP_SET_ID;
 	if (!err)
-		err = tree_setattr(front->store, id, setattr_which(req, to_set), &attr, &attr);
+		err = tree_setattr(front->store, id, which, &attr, &attr);
 	if (err) {
 		reply_error(req, id, err);
 		return;

@@ -312,7 +312,7 @@ class Anything(BesideCase):
             (make, a, r.choice((0o666, 0o755, 0o600)), r.choice((0, 0o077))),
             (make, a, r.choice((0o666, 0o755, 0o600)), r.choice((0, 0o077))),
             (mkdir, a, r.choice((0o777, 0o2775)), r.choice((0, 0o077))),
-            (rename, a, b), (remove, a), (chmod, a, r.choice((0o600, 0o755, 0o777, 0o4755))),
+            (rename, a, b), (remove, a), (chmod, a, r.choice((0o600, 0o755, 0o777))),
             (chown, a, r.choice((-1, 1001)), r.choice((-1, 2002))), (write, a), (truncate, a, 5),
             (put, a, attribute, value), (put, a, attribute, value), (put, a, attribute, value),
             (put, a, attribute, value, r.choice((os.XATTR_CREATE, os.XATTR_REPLACE))),
