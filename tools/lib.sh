@@ -9,10 +9,11 @@ top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 packages_build=(gcc libc6-dev make cmake pkg-config fuse3 libfuse3-dev libxxhash-dev
 	liburcu-dev liblz4-dev libzstd-dev libjansson-dev libcmocka-dev)
 # What the checks need besides: the other compiler and its sanitizers' run-time
-# libraries, Python with its sqlite3 module, mkfs for the small full disk, strace to
-# make the daemon's system calls fail, groff and systemd-analyze to read what is installed.
+# libraries, Python with its sqlite3 module, mkfs for the small disks, strace to
+# make the daemon's system calls fail, rsync to carry extended attributes, groff and
+# systemd-analyze to read what is installed.
 packages_check=("${packages_build[@]}" clang llvm libclang-rt-14-dev python3 shellcheck
-	e2fsprogs mount util-linux strace groff-base systemd)
+	e2fsprogs mount util-linux strace rsync groff-base systemd)
 
 say()
 {
