@@ -9,14 +9,16 @@
 #include <string.h>
 
 #include "front.h"
-#include "killpriv.h"
 #include "node.h"
 #include "ops_space.h"
+#include "ops_xattr.h"
+#include "reply.h"
 #include "scratch.h"
 #include "state_files.h"
 #include "store.h"
 #include "tree.h"
 #include "view.h"
+#include "wire.h"
 
 /* Thirty years: the kernel drops what it remembers for want of memory only. */
 #define TIMEOUT_ENDLESS 1e9
@@ -30,7 +32,7 @@
  * several streams (its default of 12 stalls them) and write-back of mappings. */
 #define BACKGROUND_MAX 64
 
-static struct front *front_of(fuse_req_t req)
+struct front *front_of(fuse_req_t req)
 {
 	return fuse_req_userdata(req);
 }
@@ -122,6 +124,9 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	/* O_TRUNC arrives with the open, so that both are one LSN. */
 	conn->want |= conn->capable & FUSE_CAP_ATOMIC_O_TRUNC;
 	conn->want |= conn->capable & FUSE_CAP_HANDLE_KILLPRIV;
+	/* The kernel enforces access control lists; what they do to the umask is ours (tree_create). */
+	if (conn->capable & FUSE_CAP_POSIX_ACL)
+		conn->want |= FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK;
 	conn->max_write = TREE_WRITE_MAX;
 	conn->max_background = BACKGROUND_MAX;
 	conn->congestion_threshold = BACKGROUND_MAX * 3 / 4;
@@ -175,15 +180,30 @@ static void op_getattr(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
  * says; an old one leaves it to us, and then all but root's do. */
 static bool caller_drops_set_id(fuse_req_t req)
 {
-	return killpriv_is_agreed() ? killpriv_is_wanted() : fuse_req_ctx(req)->uid != 0;
+	return wire_says_set_id() ? wire_drops_set_id() : fuse_req_ctx(req)->uid != 0;
 }
 
 /* A change of owner clears them whoever makes it. */
 static bool setattr_drops_set_id(fuse_req_t req, unsigned which)
 {
-	if ((which & (TREE_SET_UID | TREE_SET_GID)) && !killpriv_is_agreed())
+	if ((which & (TREE_SET_UID | TREE_SET_GID)) && !wire_says_set_id())
 		return true;
 	return (which & (TREE_SET_UID | TREE_SET_GID | TREE_SET_SIZE)) && caller_drops_set_id(req);
+}
+
+/*
+ * A request to set nothing comes of a chown that names neither owner nor group, and before a write that is to take
+ * privileges. Of both the set-id bits go, if it is the owner's or root's; the kernel has not checked whose it is,
+ * and the write says so itself.
+ */
+static bool caller_owns(fuse_req_t req, fuse_ino_t id)
+{
+	uid_t caller = fuse_req_ctx(req)->uid;
+	enum view_life life;
+	struct stat stat;
+
+	return caller == 0 ||
+	       (view_getattr(front_of(req)->view, id, &stat, &life) == 0 && caller == stat.st_uid);
 }
 
 static unsigned setattr_which(fuse_req_t req, int to_set)
@@ -275,11 +295,13 @@ static void op_setattr(fuse_req_t req, fuse_ino_t id, struct stat *to, int to_se
 	if (!err)
 		err = leave_out_shown(req, id, to, &to_set);
 	which = setattr_which(req, to_set);
-	/* All that was asked for is only shown. To ask for nothing is a chown that names nobody: a change. */
+	/* All that was asked for is only shown. To ask for nothing is a change. */
 	if (!err && to_set != asked && !(which & ~(unsigned)TREE_DROP_SET_ID)) {
 		op_getattr(req, id, fi);
 		return;
 	}
+	if (!err && !which && caller_owns(req, id))
+		which = TREE_DROP_SET_ID;
 	if (!err)
 		err = tree_setattr(front->store, id, which, &attr, &attr);
 	if (err) {
@@ -306,7 +328,7 @@ static void op_readlink(fuse_req_t req, fuse_ino_t id)
  * Changes to names
  */
 
-/* Something new belongs to the caller. The kernel has applied the umask. */
+/* Something new belongs to the caller. A kernel without access control lists has applied the umask. */
 static struct tree_new new_of(fuse_req_t req, uint32_t mode, dev_t rdev)
 {
 	const struct fuse_ctx *caller = fuse_req_ctx(req);
@@ -316,6 +338,7 @@ static struct tree_new new_of(fuse_req_t req, uint32_t mode, dev_t rdev)
 		.uid = caller->uid,
 		.gid = caller->gid,
 		.rdev = (uint32_t)rdev,
+		.umask = caller->umask,
 	};
 }
 
@@ -323,10 +346,13 @@ static int create(fuse_req_t req, fuse_ino_t dir, const char *name, uint32_t mod
 		  struct tree_attr *attr_out)
 {
 	struct tree_new what = new_of(req, mode, rdev);
-	int err;
+	struct store *store = front_of(req)->store;
+	int err = view_writable(dir);
 
-	err = view_writable(dir);
-	return err ? err : tree_create(front_of(req)->store, dir, name, &what, attr_out);
+	if (err)
+		return err;
+	return wire_is_unnamed() ? tree_create_unnamed(store, dir, &what, attr_out)
+				 : tree_create(store, dir, name, &what, attr_out);
 }
 
 static void op_mknod(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode, dev_t rdev)
@@ -589,14 +615,15 @@ static void op_write(fuse_req_t req, fuse_ino_t id, const char *buffer, size_t s
 		     struct fuse_file_info *fi)
 {
 	struct front *front = front_of(req);
-	/* Pages of a mapping come from the kernel, not from a caller. */
-	bool drop_set_id = !fi->writepage && caller_drops_set_id(req);
 	int err;
 
 	err = node_is_state(id) ? state_file_write(front, (enum state_file)(id - NODE_STATE), buffer, size)
 				: view_writable(id);
-	if (!err && !node_is_state(id))
-		err = tree_write(front->store, id, (uint64_t)offset, buffer, size, drop_set_id);
+	/* Pages of a mapping come from the kernel, not from a caller. */
+	if (!err && fi->writepage)
+		err = tree_write_mapped(front->store, id, (uint64_t)offset, buffer, size);
+	else if (!err && !node_is_state(id))
+		err = tree_write(front->store, id, (uint64_t)offset, buffer, size, caller_drops_set_id(req));
 	if (!err && writes_through(fi))
 		err = store_sync(front->store, NULL);
 	if (err)
@@ -718,59 +745,11 @@ static void op_readdirplus(fuse_req_t req, fuse_ino_t id, size_t size, off_t coo
 }
 
 /*
- * The file system
- */
-
-/* The value of one of varve's attributes in @value_out. -ENODATA: no such. */
-static int xattr_value(struct front *front, fuse_ino_t id, const char *name, char *value_out,
-		       size_t size_bytes)
-{
-	struct view_node node;
-	struct lsn changed;
-	int err;
-
-	err = view_node(front->view, id, &node);
-	if (err)
-		return err;
-	if (strcmp(name, "varve.store") == 0)
-		return snprintf(value_out, size_bytes, "%s", store_path(front->store));
-	if (strcmp(name, "varve.inode") == 0 && node.ino)
-		return snprintf(value_out, size_bytes, "%" PRIu64, node.ino);
-	if (strcmp(name, "varve.lsn") == 0) {
-		err = view_changed(front->view, id, &changed);
-		return err ? err : snprintf(value_out, size_bytes, "%" PRIu64, changed.value);
-	}
-	return -ENODATA;
-}
-
-/* Readable by name, never listed: what is listed gets copied by cp and rsync. */
-static void op_getxattr(fuse_req_t req, fuse_ino_t id, const char *name, size_t size)
-{
-	char value[PATH_MAX];
-	int length;
-
-	if (strncmp(name, "system.", 7) == 0 || strncmp(name, "security.", 9) == 0) {
-		reply_error(req, id, -EOPNOTSUPP);
-		return;
-	}
-	length = xattr_value(front_of(req), id, name, value, sizeof(value));
-	if (length < 0)
-		reply_error(req, id, length);
-	else if (size == 0)
-		fuse_reply_xattr(req, (size_t)length);
-	else if (size < (size_t)length)
-		reply_error(req, id, -ERANGE);
-	else
-		fuse_reply_buf(req, value, (size_t)length);
-}
-
-/*
  * Left out on purpose, so that libfuse answers "not implemented" and the kernel
  * does it itself from then on:
  *   flush             nothing is held back until close
  *   getlk, setlk, flock   the kernel locks, locally and right
  *   access            default_permissions: the kernel checks
- *   listxattr, setxattr, removexattr   "not supported", without a round trip
  */
 const struct fuse_lowlevel_ops fuse_ops = {
 	.init = op_init,
@@ -802,5 +781,8 @@ const struct fuse_lowlevel_ops fuse_ops = {
 	.lseek = op_lseek,
 	.copy_file_range = op_copy_file_range,
 	.statfs = op_statfs,
+	.setxattr = op_setxattr,
 	.getxattr = op_getxattr,
+	.listxattr = op_listxattr,
+	.removexattr = op_removexattr,
 };

@@ -22,13 +22,13 @@
 #include "expire.h"
 #include "front.h"
 #include "fuse_ops.h"
-#include "killpriv.h"
 #include "mount_table.h"
 #include "node.h"
 #include "prune.h"
 #include "state_files.h"
 #include "unmount.h"
 #include "view.h"
+#include "wire.h"
 
 /* Enough for two dozen callers in fsync at a time, which share one disk sync. */
 #define THREAD_MAX 32
@@ -317,7 +317,7 @@ static int session_mount(struct serving *serving, struct report *report)
 	if (fuse_session_mount(serving->session, mountpoint) != 0)
 		return report_set(report, -EIO, "mounting at %s failed: %s", mountpoint,
 				  libfuse_line[0] ? libfuse_line : "fusermount3 said why above");
-	err = killpriv_install(serving->session);
+	err = wire_install(serving->session);
 	if (err) {
 		fuse_session_unmount(serving->session);
 		return report_set(report, -EIO, "libfuse refused its input and output: %s",

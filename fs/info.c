@@ -142,10 +142,10 @@ json_t *info_change(const struct tree_change *change)
 	json_t *object;
 
 	text_time(change->time.seconds * INT64_C(1000000000) + change->time.nanoseconds, time);
-	object = json_pack("{s:I, s:s, s:b, s:b, s:b, s:n, s:n}", "lsn",
+	object = json_pack("{s:I, s:s, s:b, s:b, s:b, s:b, s:n, s:n}", "lsn",
 			   (json_int_t)change->lsn.value, "time", time, "created", change->created,
-			   "deleted", change->deleted, "times_set", change->times_set, "page_first",
-			   "page_last");
+			   "deleted", change->deleted, "times_set", change->times_set, "xattrs_set",
+			   change->xattrs_set, "page_first", "page_last");
 	object = with_numbers(object, numbers, COUNT_OF(numbers));
 	if (change->pages_written) {
 		const struct number pages[] = {
@@ -171,6 +171,8 @@ static const char *key_kind_name(struct key key)
 		return "floors";
 	case KEY_NAME:
 		return "name";
+	case KEY_XATTR:
+		return "extended attribute";
 	case KEY_PAGE:
 		return "page";
 	case KEY_MAP:

@@ -20,11 +20,6 @@
 /* Of the history: what an empty file takes, its name and a first change included, about. */
 #define FILE_HISTORY_BYTES 512u
 
-static struct front *front_of(fuse_req_t req)
-{
-	return fuse_req_userdata(req);
-}
-
 /* The kernel has a flag for it in writes alone, so all but root lose set-id bits. */
 static bool drops_set_id(fuse_req_t req)
 {

@@ -4,7 +4,7 @@
 #ifndef VARVE_FS_OPS_SPACE_H
 #define VARVE_FS_OPS_SPACE_H
 
-#include "fuse_ops.h"
+#include "reply.h"
 
 void op_fallocate(fuse_req_t req, fuse_ino_t id, int mode, off_t offset, off_t length,
 		  struct fuse_file_info *fi);

@@ -110,6 +110,8 @@ static void say_attributes(struct words *words, const json_t *change)
 		    member_number(change, "nlink"));
 	if (member_flag(change, "times_set"))
 		say(words, "times set");
+	if (member_flag(change, "xattrs_set"))
+		say(words, "extended attributes set");
 }
 
 static void say_change(const json_t *change)

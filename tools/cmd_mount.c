@@ -141,6 +141,7 @@ static int fail_mountpoint(const char *path, int err)
 	case -ENOTDIR:
 		return fail("the mount point %s is not a directory; name one that is", path);
 	case -ENOTCONN:
+	case -ECONNABORTED:     /* its last threads are ending */
 		return fail("%s is a dead mount whose daemon is gone; clear it: varve umount '%s'",
 			    path, path);
 	default:

@@ -54,7 +54,7 @@ static int mountpoint_resolve(const char *path, char out[PATH_MAX])
 
 	if (realpath(path, out))
 		return 0;
-	if (errno != ENOTCONN || strlen(path) >= sizeof(above))
+	if ((errno != ENOTCONN && errno != ECONNABORTED) || strlen(path) >= sizeof(above))
 		return -errno;
 	strcpy(above, path);
 	for (slash = above + strlen(above); slash > above + 1 && slash[-1] == '/'; slash--)

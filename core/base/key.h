@@ -16,6 +16,7 @@ enum key_kind {
 	KEY_ATTR = 1,           /* index 0: the inode's attributes */
 	KEY_FLOOR = 2,          /* index 0: which blocks were cut off, and when */
 	KEY_NAME = 3,           /* index: hash of a name in this directory */
+	KEY_XATTR = 4,          /* index 0: names of extended attributes; else the value of one */
 	KEY_PAGE = 5,           /* index: block number */
 	KEY_MAP = 6,            /* index: level << 48 | number of a node of the page map */
 	KEY_TIME = 9,           /* of inode KEY_TIME_INO alone, index 0: when the batch at an LSN was made */

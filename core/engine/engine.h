@@ -191,6 +191,11 @@ int engine_load_at_hand(const struct layer_guard *guard, const struct version *v
 int engine_find_pages(const struct layer_guard *guard, uint64_t ino, uint64_t first,
 		      uint32_t count, struct lsn lsn, struct version *versions_out);
 
+/* Find the names of directory @ino with @hashes, ascending; a slot's form is 0 where there is none. For many that
+ * lie next to one another among those there are: most layers are gone through once. 0 or -errno. */
+int engine_find_names(const struct layer_guard *guard, uint64_t ino, const uint64_t *hashes,
+		      uint32_t count, struct lsn lsn, struct version *versions_out);
+
 /*
  * The page of a version found so: where it lies in its layer, if it lies there
  * whole and, of a file in log order, is one of many (@stream: else a read costs less than a fault and brings no

@@ -143,6 +143,40 @@ int engine_find_pages(const struct layer_guard *guard, uint64_t ino, uint64_t fi
 	return err;
 }
 
+/* In a run that is one layer of all keys, it is the same for all of them. */
+static int find_names_in_run(const struct layer_run *run, uint64_t ino, const uint64_t *hashes,
+			     uint32_t count, struct lsn lsn, struct version *versions)
+{
+	uint32_t done;
+	int err = 0;
+
+	for (uint32_t i = 0; i < count && !err; i += done) {
+		struct key key = key_make(ino, KEY_NAME, hashes[i]);
+		struct layer *layer;
+
+		done = 1;
+		if (versions[i].form)
+			continue;
+		layer = layer_run_find(run, key, lsn);
+		if (layer)
+			err = layer_find_names(layer, ino, hashes + i, count - i, lsn, versions + i, &done);
+		else if (is_lost(run, key))
+			err = lost_run_error(run);
+	}
+	return err;
+}
+
+int engine_find_names(const struct layer_guard *guard, uint64_t ino, const uint64_t *hashes,
+		      uint32_t count, struct lsn lsn, struct version *versions_out)
+{
+	int err = 0;
+
+	memset(versions_out, 0, count * sizeof(*versions_out));
+	for (uint32_t i = layer_map_reach(guard->map, lsn); i-- > 0 && !err;)
+		err = find_names_in_run(guard->map->runs[i], ino, hashes, count, lsn, versions_out);
+	return err;
+}
+
 /* More patches than this allows cost more to read than an image costs to write. */
 #define AT_HAND_WEIGHT_MAX 32u
 

@@ -74,6 +74,22 @@ int layer_find_pages(struct layer *layer, uint64_t ino, uint64_t first, uint32_t
 	}
 }
 
+int layer_find_names(struct layer *layer, uint64_t ino, const uint64_t *hashes, uint32_t count,
+		     struct lsn lsn, struct version *versions, uint32_t *done_out)
+{
+	int err;
+
+	if (layer->kind == LAYER_SEALED) {
+		*done_out = count;
+		return sealed_layer_find_names(as_sealed(layer), ino, hashes, count, lsn, versions);
+	}
+	*done_out = 1;
+	if (versions->form)
+		return 0;
+	err = layer_find(layer, key_make(ino, KEY_NAME, *hashes), lsn, versions);
+	return err < 0 ? err : 0;
+}
+
 int layer_each_name(struct layer *layer, uint64_t ino, uint64_t from, layer_key_fn *fn,
 		    void *context)
 {

@@ -79,6 +79,15 @@ int layer_find_chain(struct layer *layer, struct key key, struct lsn lsn, struct
 int layer_find_pages(struct layer *layer, uint64_t ino, uint64_t first, uint32_t count,
 		     struct lsn lsn, struct version *versions, uint32_t *found);
 
+/*
+ * layer_find for the names of directory @ino with @hashes, @count of them, ascending, up to the first that is
+ * another layer's: fills those of @versions whose form is still 0. The keys between them are
+ * gone through where that is cheaper, so they should be most of those there are. 0 and *done_out, how many
+ * were looked for, at least one; -errno.
+ */
+int layer_find_names(struct layer *layer, uint64_t ino, const uint64_t *hashes, uint32_t count,
+		     struct lsn lsn, struct version *versions, uint32_t *done_out);
+
 /* Call @fn with each name key of directory @ino whose index is >= @from, in any
  * order. Stops at the first result that is not 0 and returns it. */
 typedef int layer_key_fn(void *context, struct key key);

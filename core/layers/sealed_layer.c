@@ -634,6 +634,41 @@ int sealed_layer_find_pages(struct sealed_layer *layer, uint64_t ino, uint64_t f
 	return err < 0 ? err : 0;
 }
 
+struct find_names {
+	const uint64_t *hashes;
+	uint32_t count, next;           /* the first hash that is not below the keys walked so far */
+	struct lsn lsn;
+	struct version *versions;
+	struct block_cursor cursor;
+};
+
+static int find_one_name(void *context, struct sealed_layer *layer, const struct key_record *record)
+{
+	struct find_names *find = context;
+	uint64_t hash = key_index(record->key);
+	struct version *slot;
+	int err;
+
+	while (find->next < find->count && find->hashes[find->next] < hash)
+		find->next++;
+	slot = &find->versions[find->next];
+	if (find->next == find->count || find->hashes[find->next] != hash || slot->form)
+		return 0;
+	err = version_search(layer, &find->cursor, record, find->lsn, slot);
+	if (err)
+		memset(slot, 0, sizeof(*slot));
+	return err < 0 ? err : 0;
+}
+
+int sealed_layer_find_names(struct sealed_layer *layer, uint64_t ino, const uint64_t *hashes, uint32_t count,
+			    struct lsn lsn, struct version *versions)
+{
+	struct find_names find = { hashes, count, 0, lsn, versions, { 0 } };
+
+	return each_key(layer, key_make(ino, KEY_NAME, hashes[0]), key_make(ino, KEY_NAME, hashes[count - 1]),
+			find_one_name, &find);
+}
+
 struct each_name {
 	layer_key_fn *fn;
 	void *context;

@@ -43,6 +43,8 @@ int sealed_layer_find_chain(struct sealed_layer *layer, struct key key, struct l
 int sealed_layer_find_pages(struct sealed_layer *layer, uint64_t ino, uint64_t first,
 			    uint32_t count, struct lsn lsn, struct version *versions,
 			    uint32_t *found);
+int sealed_layer_find_names(struct sealed_layer *layer, uint64_t ino, const uint64_t *hashes, uint32_t count,
+			    struct lsn lsn, struct version *versions);
 int sealed_layer_each_name(struct sealed_layer *layer, uint64_t ino, uint64_t from,
 			   layer_key_fn *fn, void *context);
 int sealed_layer_each_version(struct sealed_layer *layer, uint64_t ino, layer_version_fn *fn,

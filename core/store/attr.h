@@ -7,7 +7,8 @@
  *   20 i64,u32 ctime       64 u32 gid       96 u64 pages of a mapped file, else 0
  *   32 i64,u32 atime       68 u32 nlink
  *   44 i64,u32 btime       72 u32 rdev
- *                          76 u32 flags
+ *                          76 u32 flags: 1: a KEY_FLOOR exists; 2: there are extended
+ *                             attributes; 4: it never had a name; 0x100, 0x200: below
  *
  * What a write changes stands first, so that its patch is one short range.
  */
@@ -23,12 +24,15 @@
 #define ATTR_BYTES_OLD 96u      /* without the pages */
 
 #define ATTR_HAS_FLOORS 1u      /* of a file that is not mapped: a KEY_FLOOR exists */
+#define ATTR_HAS_XATTRS 2u
+#define ATTR_UNNAMED 4u         /* nlink is 0, and may be 1 yet */
 /* The file's page map says which pages there are. Files that a varve without one
  * wrote are mapped by the first change of their data. */
 #define ATTR_MAPPED 0x100u
 /* Pages were cut off or punched and no tombstone says so: who reads asks the map. */
 #define ATTR_HAS_HOLES 0x200u
-#define ATTR_FLAGS_KNOWN (ATTR_HAS_FLOORS | ATTR_MAPPED | ATTR_HAS_HOLES)
+#define ATTR_FLAGS_KNOWN \
+	(ATTR_HAS_FLOORS | ATTR_HAS_XATTRS | ATTR_UNNAMED | ATTR_MAPPED | ATTR_HAS_HOLES)
 
 /* What a read of data needs to know. */
 struct extent {

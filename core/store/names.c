@@ -35,17 +35,27 @@ int name_bucket_load(const struct layer_guard *guard, uint64_t dir, uint64_t has
 		     struct name_bucket *bucket_out)
 {
 	struct version version;
+	int err = engine_find(guard, key_make(dir, KEY_NAME, hash), lsn, &version);
+
+	if (err >= 0)
+		return name_bucket_read(guard, dir, hash, &version, bucket_out);
+	*bucket_out = (struct name_bucket){ .dir = dir, .hash = hash };
+	return err;
+}
+
+int name_bucket_read(const struct layer_guard *guard, uint64_t dir, uint64_t hash,
+		     const struct version *version, struct name_bucket *bucket_out)
+{
 	size_t size;
 	int err;
 
 	*bucket_out = (struct name_bucket){ .dir = dir, .hash = hash };
-	err = engine_find(guard, key_make(dir, KEY_NAME, hash), lsn, &version);
-	if (err || version.form == VERSION_TOMBSTONE)
-		return err < 0 ? err : 0;
-	bucket_out->bytes = malloc(version.size_bytes + 1);
+	if (!version->form || version->form == VERSION_TOMBSTONE)
+		return 0;
+	bucket_out->bytes = malloc(version->size_bytes + 1);
 	if (!bucket_out->bytes)
 		return -ENOMEM;
-	err = engine_load(guard, &version, bucket_out->bytes, version.size_bytes, &size);
+	err = engine_load(guard, version, bucket_out->bytes, version->size_bytes, &size);
 	if (err) {
 		name_bucket_free(bucket_out);
 		return err;

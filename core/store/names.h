@@ -17,6 +17,7 @@
 
 struct store;
 struct layer_guard;
+struct version;
 
 #define NAME_SLOT_COUNT 128u            /* names of one directory that may share a hash */
 #define NAME_COOKIE_DOT 1u              /* cookies of "." and ".." */
@@ -47,6 +48,9 @@ static inline uint64_t name_cookie(uint64_t hash, uint8_t slot)
 /* Read the bucket as of @lsn. An absent one is empty. -errno. */
 int name_bucket_load(const struct layer_guard *guard, uint64_t dir, uint64_t hash, struct lsn lsn,
 		     struct name_bucket *bucket_out);
+/* The same of the version at hand; its form is 0: there is none. */
+int name_bucket_read(const struct layer_guard *guard, uint64_t dir, uint64_t hash,
+		     const struct version *version, struct name_bucket *bucket_out);
 void name_bucket_free(struct name_bucket *bucket);
 
 /* The entry at @*at_bytes (0 at first), which moves on. 0; 1: no more; -EUCLEAN. */

@@ -57,8 +57,28 @@ bool store_can_read(struct store *store, struct lsn at);
 int attr_load(const struct layer_guard *guard, uint64_t ino, struct lsn lsn, struct attr *attr_out,
 	      uint8_t *raw_out, struct version *version_out);
 
-/* Clear the set-user-id bit and, where group-executable, the set-group-id bit. */
+/* Clear the set-user-id bit and, where group-executable, the set-group-id bit; of a directory, where they say
+ * something else, neither. */
 void tree_drop_set_id(struct tree_attr *shown);
+
+struct change;
+struct change_inode;
+
+/* Commit a change of a file's data, and with it that TREE_XATTR_CAPABILITY goes; with @drop_set_id the set-id bits
+ * too. As change_commit; -EUCLEAN; -ENOMEM. */
+int tree_commit_unprivileged(struct change *change, struct change_inode *inode, bool drop_set_id);
+
+/* Attributes at @at, *lsn_out, which is the LSN to read at, and a guard that covers it. In the past an inode
+ * without a name is gone. -ENOENT; -errno: no guard is held. */
+int attr_guarded(struct store *store, struct layer_guard *guard, uint64_t ino, struct lsn at,
+		 struct attr *attr_out, struct lsn *lsn_out);
+
+/* An extended attribute of @ino as of @lsn, to be freed. -ENODATA; -EUCLEAN; -ENOMEM; -errno. */
+int xattr_load(const struct layer_guard *guard, uint64_t ino, struct lsn lsn, const char *name,
+	       uint8_t **value_out, size_t *size_out);
+/* The same of one whose number is known (xattr_list.h), so that it must be there. */
+int xattr_value_load(const struct layer_guard *guard, uint64_t ino, uint16_t number, struct lsn lsn,
+		     uint8_t **value_out, size_t *size_out);
 
 struct tree_time tree_now(int64_t *ns_out);     /* CLOCK_REALTIME */
 

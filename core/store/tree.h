@@ -32,6 +32,10 @@ struct store;
 #define TREE_WRITE_MAX (1u << 20)       /* bytes one tree_write may take */
 #define TREE_LINK_MAX 65000u
 #define TREE_SIZE_MAX ((uint64_t)INT64_MAX)
+#define TREE_XATTR_NAME_MAX 255u
+#define TREE_XATTR_VALUE_MAX (64u << 10)        /* bytes */
+#define TREE_XATTR_LIST_MAX (64u << 10)         /* bytes of all names of an inode, each with a NUL */
+#define TREE_XATTR_CAPABILITY "security.capability"
 
 struct tree_time {
 	int64_t seconds;                /* since the epoch */
@@ -109,15 +113,21 @@ int tree_read_pieces(struct store *store, uint64_t ino, struct lsn at, uint64_t 
 /* Owner and mode of something new. @mode holds the S_IFMT bits. */
 struct tree_new {
 	uint32_t mode, uid, gid, rdev;
+	uint32_t umask;                 /* permissions it is not to have, unless its directory has a default ACL */
 };
 
 /* Make a regular file, directory, FIFO, socket or device node. In a directory with
  * the set-group-id bit the new inode takes the directory's group, and a new
- * directory the bit as well. -EEXIST, -ENOENT (@dir is gone), -ENOTDIR. */
+ * directory the bit as well. A default ACL of the directory is inherited, in place of the umask.
+ * -EEXIST, -ENOENT (@dir is gone), -ENOTDIR. */
 int tree_create(struct store *store, uint64_t dir, const char *name, const struct tree_new *what,
 		struct tree_attr *attr_out);
 int tree_symlink(struct store *store, uint64_t dir, const char *name, const char *target,
 		 const struct tree_new *what, struct tree_attr *attr_out);
+/* Make a regular file that has no name, as O_TMPFILE does. tree_link may give it one: until then it
+ * is one whose last name is gone, to be had by its number alone. Errors as tree_create. */
+int tree_create_unnamed(struct store *store, uint64_t dir, const struct tree_new *what,
+			struct tree_attr *attr_out);
 /* -EPERM: a directory; -EMLINK; -ENOENT: the inode has no name left. */
 int tree_link(struct store *store, uint64_t ino, uint64_t dir, const char *name,
 	      struct tree_attr *attr_out);
@@ -132,9 +142,12 @@ int tree_rename(struct store *store, uint64_t dir, const char *name, uint64_t ne
 
 /* Write @size_bytes <= TREE_WRITE_MAX at @offset_bytes: all or nothing. With
  * @drop_set_id the set-user-id bit and, where group-executable, the
- * set-group-id bit are cleared. -EFBIG, -EISDIR. */
+ * set-group-id bit are cleared. TREE_XATTR_CAPABILITY goes in any case. -EFBIG, -EISDIR. */
 int tree_write(struct store *store, uint64_t ino, uint64_t offset_bytes, const void *buffer,
 	       size_t size_bytes, bool drop_set_id);
+/* The same of what was stored through a mapping: nobody's privileges are known, so all stays. */
+int tree_write_mapped(struct store *store, uint64_t ino, uint64_t offset_bytes, const void *buffer,
+		      size_t size_bytes);
 
 /* ---- the space of a file. Of regular files alone: -EISDIR, else -EINVAL ---- */
 
@@ -181,9 +194,36 @@ int tree_copy(struct store *store, uint64_t from_ino, struct lsn from_at, uint64
 #define TREE_DROP_SET_ID 0x100u /* as tree_write's, for truncate and chown */
 
 /* Change the attributes named in @which to those in @to; O(1) in the file's
- * size, also for a truncate. -EISDIR (size of a directory), -EFBIG. */
+ * size, also for a truncate. An access ACL follows the mode; TREE_XATTR_CAPABILITY of a file goes with
+ * its size and its owner. -EISDIR (size of a directory), -EFBIG. */
 int tree_setattr(struct store *store, uint64_t ino, unsigned which, const struct tree_attr *to,
 		 struct tree_attr *attr_out);
+
+/* ---- extended attributes ---- */
+
+/*
+ * Names are 1 to 255 bytes without NUL; those of the two POSIX ACLs (acl.h) mean what they mean, any
+ * others are only kept. Common errors besides: -ENODATA: no such attribute.
+ */
+
+/* With @size_bytes 0 only *size_out is set. -ERANGE: it is longer than @size_bytes. */
+int tree_getxattr(struct store *store, uint64_t ino, struct lsn at, const char *name, void *value_out,
+		  size_t size_bytes, size_t *size_out);
+/* The names, each with a NUL, in the order they were first set. As above. */
+int tree_listxattr(struct store *store, uint64_t ino, struct lsn at, char *names_out,
+		   size_t size_bytes, size_t *size_out);
+
+#define TREE_XATTR_CREATE 1u            /* -EEXIST if it is there */
+#define TREE_XATTR_REPLACE 2u           /* -ENODATA if it is not */
+#define TREE_XATTR_DROP_SGID 4u         /* an access ACL clears the set-group-id bit */
+/* Setting what it has is no change, and takes no LSN. */
+/* -ERANGE: the name's length; -E2BIG: the value is longer than TREE_XATTR_VALUE_MAX; -ENOSPC also: the
+ * names are together longer than TREE_XATTR_LIST_MAX; of an ACL: -EINVAL; -EACCES: a default one of a
+ * file; -EOPNOTSUPP: a symlink's. */
+int tree_setxattr(struct store *store, uint64_t ino, const char *name, const void *value,
+		  size_t size_bytes, unsigned flags);
+/* An ACL that is not there is no error. */
+int tree_removexattr(struct store *store, uint64_t ino, const char *name);
 
 /* Nobody has inode @ino open any more: once its last name is gone, so may be what it held. */
 void tree_forget(struct store *store, uint64_t ino);
@@ -198,6 +238,7 @@ struct tree_change {
 	bool created;                   /* the first version there is */
 	bool deleted;                   /* the last name went */
 	bool times_set;                 /* utimens changed a time */
+	bool xattrs_set;                /* an extended attribute was set or removed */
 	uint64_t pages_written;         /* page versions written by this change */
 	uint64_t data_bytes;            /* bytes those versions store */
 	uint64_t pages_dropped;         /* pages that it cut off or punched; 0 where they were not counted */

@@ -14,6 +14,7 @@
 #include "listing.h"
 #include "names.h"
 #include "page_map.h"
+#include "xattr_check.h"
 
 #define PAGES_AT_ONCE 256u
 #define BLOCKS_BEYOND 64u       /* looked at behind a file's last block */
@@ -296,6 +297,8 @@ static const char *attr_fault(const struct tree_walk *walk, const struct attr *a
 		return "its attributes have flags that are not known";
 	if (S_ISDIR(shown->mode) && shown->nlink > 1)
 		return "a directory has more than one link";
+	if (attr->flags & ATTR_UNNAMED && (shown->nlink || !S_ISREG(shown->mode)))
+		return "it has a name, but its attributes say that it never had one";
 	if (shown->nlink > TREE_LINK_MAX)
 		return "it has more links than there can be";
 	if (S_ISLNK(shown->mode) && (shown->size_bytes == 0 || shown->size_bytes >= PATH_MAX ||
@@ -326,6 +329,21 @@ static void check_since(struct tree_walk *walk, const struct layer_guard *guard,
 	if (!extent_equal(&now, &then))
 		found(walk, attr->shown.ino, "its size or kind has not been what it is since LSN %" PRIu64,
 		      attr->extent_since.value);
+}
+
+static int check_xattrs(struct tree_walk *walk, const struct layer_guard *guard, const struct attr *attr)
+{
+	char fault[XATTR_FAULT_BYTES];
+	int err;
+
+	if (!(attr->flags & ATTR_HAS_XATTRS))
+		return 0;
+	err = xattr_check(guard, attr, walk->at, fault);
+	if (err == 1)
+		found(walk, attr->shown.ino, "%s", fault);
+	else if (err && err != -ENOMEM && !told_elsewhere(err))
+		found(walk, attr->shown.ino, "its extended attributes can't be looked up: %s", strerror(-err));
+	return err == -ENOMEM ? err : 0;
 }
 
 static int check_inode(struct tree_walk *walk, uint64_t ino)
@@ -365,6 +383,8 @@ static int check_inode(struct tree_walk *walk, uint64_t ino)
 		if (!fault && attr.shown.nlink &&
 		    (S_ISREG(attr.shown.mode) || S_ISLNK(attr.shown.mode)))
 			err = check_pages(walk, &guard, &attr);
+		if (!err && !fault && attr.shown.nlink)
+			err = check_xattrs(walk, &guard, &attr);
 	}
 	layer_guard_drop(&guard);
 	return err;

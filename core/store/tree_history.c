@@ -112,6 +112,8 @@ static int next_change(const struct layer_guard *guard, const struct gather *gat
 	     ++*at)
 		if (key_kind(gather->versions[*at].key) == KEY_PAGE)
 			describe_page(change_out, &gather->versions[*at]);
+		else if (key_kind(gather->versions[*at].key) == KEY_XATTR)
+			change_out->xattrs_set = true;
 	*before = attr.shown;
 	*first = false;
 	return 0;

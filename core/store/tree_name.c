@@ -15,6 +15,7 @@
 #include "change.h"
 #include "names.h"
 #include "store_internal.h"
+#include "tree_acl.h"
 
 #define PERMISSION_BITS 07777u
 
@@ -79,33 +80,64 @@ static int add_target(struct change *change, struct change_inode *inode, const c
 	return 0;
 }
 
+/* The new inode, whole, and the attributes it inherits. @editor and @heritage are ended after the commit. */
+static int make_inode(struct change *change, uint64_t dir, const struct tree_new *what, const char *target,
+		      struct xattr_editor *editor, struct acl_heritage *heritage)
+{
+	struct change_inode *parent = change_inode(change, dir);
+	struct change_inode *inode = editor->inode;
+	int err = 0;
+
+	set_new_attr(inode, parent, what);
+	if (target)
+		err = add_target(change, inode, target);
+	if (!err)
+		err = tree_acl_inherit(editor, parent, what->umask, heritage);
+	return err ? err : xattr_editor_finish(editor);
+}
+
+/* @name NULL: the inode has none. The directory is locked, and lives. */
+static int create_in(struct change *change, uint64_t dir, const char *name, const struct tree_new *what,
+		     const char *target, struct tree_attr *attr_out)
+{
+	struct change_inode *inode = change_new_inode(change, atomic_fetch_add(&change->store->ino_next, 1));
+	struct acl_heritage heritage = { NULL, NULL, 0 };
+	struct xattr_editor editor;
+	int err = xattr_editor_begin(&editor, change, inode);
+
+	if (err)
+		return err;
+	err = make_inode(change, dir, what, target, &editor, &heritage);
+	if (!err && name)
+		err = change_name_add(change, dir, name, inode->next.shown.ino, what->mode & S_IFMT);
+	if (!name) {
+		inode->next.shown.nlink = 0;
+		inode->next.flags |= ATTR_UNNAMED;
+	}
+	if (!err)
+		err = change_commit(change);
+	if (!err)
+		*attr_out = inode->next.shown;
+	acl_heritage_free(&heritage);
+	xattr_editor_end(&editor);
+	return err;
+}
+
 static int create(struct store *store, uint64_t dir, const char *name, const struct tree_new *what,
 		  const char *target, struct tree_attr *attr_out)
 {
-	struct change_inode *inode = NULL;
 	struct change change;
-	int err = name_check(name);
+	int err = name ? name_check(name) : 0;
 
 	if (!err)
 		err = change_begin(&change, store, &dir, 1);
 	if (err)
 		return err;
 	err = check_live_dir(change_inode(&change, dir));
-	if (!err)
+	if (!err && name)
 		err = check_free(&change, dir, name);
-	if (!err) {
-		inode = change_new_inode(&change, atomic_fetch_add(&store->ino_next, 1));
-		set_new_attr(inode, change_inode(&change, dir), what);
-		if (target)
-			err = add_target(&change, inode, target);
-	}
 	if (!err)
-		err = change_name_add(&change, dir, name, inode->next.shown.ino,
-				      what->mode & S_IFMT);
-	if (!err)
-		err = change_commit(&change);
-	if (!err)
-		*attr_out = inode->next.shown;
+		err = create_in(&change, dir, name, what, target, attr_out);
 	change_end(&change);
 	return err;
 }
@@ -116,6 +148,12 @@ int tree_create(struct store *store, uint64_t dir, const char *name, const struc
 	if (S_ISLNK(what->mode) || !(what->mode & S_IFMT))
 		return -EINVAL;
 	return create(store, dir, name, what, NULL, attr_out);
+}
+
+int tree_create_unnamed(struct store *store, uint64_t dir, const struct tree_new *what,
+			struct tree_attr *attr_out)
+{
+	return S_ISREG(what->mode) ? create(store, dir, NULL, what, NULL, attr_out) : -EINVAL;
 }
 
 int tree_symlink(struct store *store, uint64_t dir, const char *name, const char *target,
@@ -165,7 +203,7 @@ int tree_link(struct store *store, uint64_t ino, uint64_t dir, const char *name,
 	err = check_live_dir(change_inode(&change, dir));
 	if (!err && S_ISDIR(inode->next.shown.mode))
 		err = -EPERM;
-	if (!err && inode->next.shown.nlink == 0)
+	if (!err && inode->next.shown.nlink == 0 && !(inode->next.flags & ATTR_UNNAMED))
 		err = -ENOENT;
 	if (!err && inode->next.shown.nlink >= TREE_LINK_MAX)
 		err = -EMLINK;
@@ -175,9 +213,12 @@ int tree_link(struct store *store, uint64_t ino, uint64_t dir, const char *name,
 		err = change_name_add(&change, dir, name, ino, inode->next.shown.mode & S_IFMT);
 	if (!err) {
 		inode->next.shown.nlink++;
+		inode->next.flags &= ~ATTR_UNNAMED;
 		change_touch(&change, inode, false);
 		err = change_commit(&change);
 	}
+	if (!err && inode->next.shown.nlink == 1)
+		orphans_remove(&store->orphans, ino);
 	if (!err)
 		*attr_out = inode->next.shown;
 	change_end(&change);

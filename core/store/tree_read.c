@@ -19,6 +19,7 @@
 
 #define READ_PAGES_MAX 256u             /* pages found at a time */
 #define FEW_PAGES 3u                    /* so many are found one by one sooner */
+#define READ_NAMES_MAX 64u              /* hashes of names looked for at a time */
 #define STREAM_BYTES (64u << 10)        /* of a request that is one of a stream */
 
 struct tree_time tree_now(int64_t *ns_out)
@@ -123,9 +124,8 @@ static int head_attr_guarded(struct store *store, struct layer_guard *guard, uin
 	}
 }
 
-/* Attributes at @at, the LSN to read at, and a guard that covers it. */
-static int attr_guarded(struct store *store, struct layer_guard *guard, uint64_t ino,
-			struct lsn at, struct attr *attr_out, struct lsn *lsn_out)
+int attr_guarded(struct store *store, struct layer_guard *guard, uint64_t ino, struct lsn at,
+		 struct attr *attr_out, struct lsn *lsn_out)
 {
 	int err = -ENOENT;
 
@@ -268,6 +268,32 @@ static int emit_bucket(const struct name_bucket *bucket, uint64_t cookie, tree_e
 	}
 }
 
+/* The names of a directory at an LSN, as they are listed. The guard is held. */
+struct name_walk {
+	const struct layer_guard *guard;
+	uint64_t dir, cookie;
+	struct lsn lsn;
+	tree_entry_fn *fn;
+	void *context;
+};
+
+/* Emit the names of @count hashes. 0; 1: the caller has enough; -errno. */
+static int emit_names(const struct name_walk *walk, const uint64_t *hashes, uint32_t count)
+{
+	struct version versions[READ_NAMES_MAX];
+	int err = engine_find_names(walk->guard, walk->dir, hashes, count, walk->lsn, versions);
+
+	for (uint32_t i = 0; i < count && !err; i++) {
+		struct name_bucket bucket;
+
+		err = name_bucket_read(walk->guard, walk->dir, hashes[i], &versions[i], &bucket);
+		if (!err)
+			err = emit_bucket(&bucket, walk->cookie, walk->fn, walk->context);
+		name_bucket_free(&bucket);
+	}
+	return err;
+}
+
 int tree_readdir(struct store *store, uint64_t dir, struct lsn at, uint64_t cookie,
 		 tree_entry_fn *fn, void *context)
 {
@@ -285,14 +311,12 @@ int tree_readdir(struct store *store, uint64_t dir, struct lsn at, uint64_t cook
 	}
 	err = listing_get(store, &guard, dir, at, lsn, cookie <= NAME_COOKIE_DOTDOT,
 			  &listing);
-	for (size_t i = err ? 0 : listing_seek(listing, cookie / NAME_SLOT_COUNT);
-	     !err && i < listing->count; i++) {
-		struct name_bucket bucket;
+	for (size_t i = err ? 0 : listing_seek(listing, cookie / NAME_SLOT_COUNT), here;
+	     !err && i < listing->count; i += here) {
+		const struct name_walk walk = { &guard, dir, cookie, lsn, fn, context };
 
-		err = name_bucket_load(&guard, dir, listing->hashes[i], lsn, &bucket);
-		if (!err)
-			err = emit_bucket(&bucket, cookie, fn, context);
-		name_bucket_free(&bucket);
+		here = listing->count - i < READ_NAMES_MAX ? listing->count - i : READ_NAMES_MAX;
+		err = emit_names(&walk, listing->hashes + i, (uint32_t)here);
 	}
 	if (listing)
 		listing_put(store->listings, listing);

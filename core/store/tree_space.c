@@ -38,10 +38,8 @@ int tree_reserve(struct store *store, uint64_t ino, uint64_t offset_bytes, uint6
 	if (!err) {
 		if (!keep_size)
 			grow(inode, offset_bytes + size_bytes);
-		if (drop_set_id)
-			tree_drop_set_id(&inode->next.shown);
 		change_touch(&change, inode, true);
-		err = change_commit(&change);
+		err = tree_commit_unprivileged(&change, inode, drop_set_id);
 	}
 	change_end(&change);
 	return err;
@@ -92,13 +90,11 @@ int tree_punch(struct store *store, uint64_t ino, uint64_t offset_bytes, uint64_
 	if (!err) {
 		if (!keep_size)
 			grow(inode, offset_bytes + size_bytes);
-		if (drop_set_id)
-			tree_drop_set_id(&inode->next.shown);
 		change_touch(&change, inode, true);
 		err = page_editor_finish(&editor);
 	}
 	if (!err)
-		err = change_commit(&change);
+		err = tree_commit_unprivileged(&change, inode, drop_set_id);
 	if (!err)
 		page_editor_committed(&editor);
 	page_editor_end(&editor);

@@ -34,7 +34,7 @@ struct bench_subject {
 
 extern const struct bench_subject append_subject, lookup_subject, freeze_subject, flush_subject,
 	mount_subject, open_subject, sync_subject, checksum_subject, check_subject, history_subject,
-	layers_subject, map_subject, table_subject;
+	layers_subject, map_subject, table_subject, names_subject;
 
 /* What the command line asked for. */
 bool bench_wants(const struct bench *bench, const char *what);     /* a claim */

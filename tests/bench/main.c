@@ -23,7 +23,7 @@ static const struct bench_subject *const subjects[] = {
 	&append_subject, &lookup_subject, &freeze_subject, &flush_subject, &sync_subject,
 	&open_subject, &check_subject, &history_subject, &layers_subject, &map_subject, &table_subject,
 #ifdef BENCH_MOUNT
-	&mount_subject, &checksum_subject,
+	&mount_subject, &names_subject, &checksum_subject,
 #endif
 };
 

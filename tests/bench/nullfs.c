@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "fuse_ops.h"
-#include "killpriv.h"
+#include "wire.h"
 
 #define FILE_INO 2u
 #define TIMEOUT_S 1e9           /* endless, as varve's for what nobody else changes */
@@ -247,7 +247,7 @@ static int session_serve(struct fuse_session *session, const char *mountpoint)
 
 	if (fuse_set_signal_handlers(session) != 0)
 		return -EIO;
-	err = fuse_session_mount(session, mountpoint) ? -EIO : killpriv_install(session);
+	err = fuse_session_mount(session, mountpoint) ? -EIO : wire_install(session);
 	if (!err)
 		err = session_loop(session);
 	fuse_session_unmount(session);

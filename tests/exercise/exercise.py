@@ -12,8 +12,6 @@ from harness import BUILD, by_size  # noqa: E402
 
 FILE_OPS = by_size(12_000, 40_000, 1_000_000)
 TREE_OPS = by_size(1_500, 4_000, 100_000)
-# What varve can't do yet. The exerciser fails if one of them works, or any other does not.
-VARVE_LACKS = "fallocate,reserve,punch,zero,zero-within"
 
 
 class Exercises(harness.ServerCase):
@@ -41,8 +39,7 @@ class Varve(Exercises):
         self.m = self.mount_new(options=("layer=4M",))
 
     def test_a_file_holds_what_was_written_to_it_at_every_lsn(self):
-        self.exercise("exercise_file", self.m.head / "dir", "--ops", FILE_OPS, "--mount", self.m.point,
-                      "--lacks", VARVE_LACKS)
+        self.exercise("exercise_file", self.m.head / "dir", "--ops", FILE_OPS, "--mount", self.m.point)
         self.m.assert_clean()
 
     def test_a_tree_is_what_several_processes_made_of_it_at_every_lsn(self):

@@ -6,7 +6,7 @@
  * Of everything a store can hold there is a little: a page's image of its own
  * length and of a whole page, patches over it and standing alone, ranges of zeros,
  * a batch large enough to be written by the system call, page maps of one level and of two, holes that
- * tombstones say and holes that the map alone says, tombstones, names
+ * tombstones say and holes that the map alone says, extended attributes and access lists, tombstones, names
  * added, moved, exchanged and gone, links, all file types; tables of versions and of images, in blocks that are
  * compressed and blocks that are not, a run of them that lost what the window does not keep, a tag below it, a
  * merge of others that is not at its end; sealed layers that it takes, an open one with a second life in it, a
@@ -19,6 +19,7 @@
 #include "io.h"
 #include "manifest.h"
 #include "open_layer.h"
+#include "test_acl.h"
 #include "test_census.h"
 #include "test_compact.h"
 
@@ -119,6 +120,33 @@ static void make_holes(struct store *store)
 	punch(store, sparse, 40 * MIB + 5 * PAGE, PAGE);
 }
 
+static void set_xattr(struct store *store, uint64_t ino, const char *name, const char *value)
+{
+	assert_ok(tree_setxattr(store, ino, name, value, strlen(value), 0));
+}
+
+static void set_acl(struct store *store, uint64_t ino, const char *name, const char *text)
+{
+	uint8_t bytes[TEST_ACL_BYTES];
+	size_t size = test_acl_make(text, bytes);
+
+	assert_ok(tree_setxattr(store, ino, name, bytes, size, 0));
+}
+
+/* Some that stay, one that is removed; a list that a directory hands on. */
+static void make_xattrs(struct store *store)
+{
+	uint64_t dir = make_dir(store, ROOT, "shared"), file;
+
+	set_acl(store, dir, "system.posix_acl_default", "u:7 u1000:6 g:5 m:7 o:0");
+	file = make_file(store, dir, "attributed");
+	set_xattr(store, file, "user.first", "one");
+	set_xattr(store, file, "user.empty", "");
+	set_xattr(store, file, "trusted.gone", "soon");
+	assert_ok(tree_removexattr(store, file, "trusted.gone"));
+	set_acl(store, file, "system.posix_acl_access", "u:6 u1000:4 g:0 m:4 o:0");
+}
+
 static void second_layer(struct store *store)
 {
 	uint64_t pages = find_now(store, ROOT, "pages"), dir = find_now(store, ROOT, "dir");
@@ -134,6 +162,7 @@ static void second_layer(struct store *store)
 	set_size(store, big, 6 * PAGE);
 	note(store);
 	make_holes(store);
+	make_xattrs(store);
 	note(store);
 	set_size(store, pages, PAGE + 10);              /* a tombstone, zeros */
 	for (unsigned i = 0; i < 12; i++) {
@@ -188,6 +217,7 @@ static void open_part(struct store *store)
 	uint64_t pages = find_now(store, ROOT, "pages");
 
 	write_bytes(store, pages, 100, "PATCH", 5);
+	set_xattr(store, find_now(store, find_now(store, ROOT, "shared"), "attributed"), "user.first", "two");
 	note(store);
 	assert_ok(tree_unlink(store, ROOT, "hard"));
 	assert_ok(tree_rmdir(store, ROOT, make_dir(store, ROOT, "gone") ? "gone" : ""));

@@ -98,7 +98,7 @@ void load_tree_add(struct load_tree *tree, unsigned dir, unsigned name, const st
 	/* There are as many nodes as names. */
 	while (tree->nodes[i].used)
 		i++;
-	tree->nodes[i] = (struct load_node){ true, new_dir, *attr, content };
+	tree->nodes[i] = (struct load_node){ true, new_dir, *attr, content, 0 };
 	tree->names[dir][name] = (int)i;
 }
 
@@ -146,12 +146,12 @@ void load_tree_zero(struct load_node *node, size_t offset, size_t size_bytes)
 /* ---- digests ---- */
 
 /* What is told of one inode, whichever tree it is in. */
-static uint64_t digest_inode(uint64_t digest, const struct tree_attr *attr, uint64_t content)
+static uint64_t digest_inode(uint64_t digest, const struct tree_attr *attr, uint64_t content, uint64_t xattr)
 {
 	uint64_t told[] = {
 		attr->ino, attr->size_bytes, attr->mode, attr->nlink,
 		(uint64_t)attr->mtime.seconds, attr->mtime.nanoseconds,
-		(uint64_t)attr->ctime.seconds, attr->ctime.nanoseconds, attr->page_count, content,
+		(uint64_t)attr->ctime.seconds, attr->ctime.nanoseconds, attr->page_count, content, xattr,
 	};
 
 	return checksum(told, sizeof(told), digest);
@@ -166,7 +166,7 @@ static uint64_t digest_dir(const struct load_tree *tree, unsigned dir, uint64_t 
 			continue;
 		node = &tree->nodes[tree->names[dir][name]];
 		digest = digest_inode(digest + 'a' + name, &node->attr,
-				      node->content ? node->content->digest : 0);
+				      node->content ? node->content->digest : 0, node->xattr);
 		if (node->dir)
 			digest = digest_dir(tree, node->dir, digest);
 	}
@@ -175,7 +175,7 @@ static uint64_t digest_dir(const struct load_tree *tree, unsigned dir, uint64_t 
 
 uint64_t load_tree_digest(const struct load_tree *tree)
 {
-	return digest_dir(tree, 0, digest_inode(0, &tree->root, 0));
+	return digest_dir(tree, 0, digest_inode(0, &tree->root, 0, 0));
 }
 
 static bool note_name(void *context, const struct tree_entry *entry)
@@ -231,6 +231,16 @@ static int content_digest(struct store *store, const struct tree_attr *attr, str
 	return err ? err : count_pages(store, attr, at);
 }
 
+static int xattr_digest(struct store *store, const struct tree_attr *attr, struct lsn at, uint64_t *digest_out)
+{
+	uint8_t value[LOAD_XATTR_MAX];
+	size_t size;
+	int err = tree_getxattr(store, attr->ino, at, LOAD_XATTR_NAME, value, sizeof(value), &size);
+
+	*digest_out = err ? 0 : checksum(value, size, 0);
+	return err == -ENODATA ? 0 : err;
+}
+
 static int store_digest_dir(struct store *store, uint64_t dir, struct lsn at, uint64_t *digest)
 {
 	bool there[LOAD_NAMES] = { false };
@@ -239,16 +249,18 @@ static int store_digest_dir(struct store *store, uint64_t dir, struct lsn at, ui
 	for (unsigned name = 0; name < LOAD_NAMES && !err; name++) {
 		char text[2] = { (char)('a' + name), '\0' };
 		struct tree_attr attr;
-		uint64_t content = 0;
+		uint64_t content = 0, xattr = 0;
 
 		if (!there[name])
 			continue;
 		err = tree_lookup(store, dir, text, at, &attr);
 		if (!err && !S_ISDIR(attr.mode))
 			err = content_digest(store, &attr, at, &content);
+		if (!err)
+			err = xattr_digest(store, &attr, at, &xattr);
 		if (err)
 			return err;
-		*digest = digest_inode(*digest + 'a' + name, &attr, content);
+		*digest = digest_inode(*digest + 'a' + name, &attr, content, xattr);
 		if (S_ISDIR(attr.mode))
 			err = store_digest_dir(store, attr.ino, at, digest);
 	}
@@ -263,7 +275,7 @@ int load_store_digest(struct store *store, struct lsn at, uint64_t *digest_out)
 
 	*digest_out = 0;
 	if (!err) {
-		*digest_out = digest_inode(0, &root, 0);
+		*digest_out = digest_inode(0, &root, 0, 0);
 		err = store_digest_dir(store, TREE_ROOT_INO, at, digest_out);
 	}
 	return err;

@@ -52,6 +52,8 @@ static void inode_free(struct model_inode *inode)
 		free(inode->names[i].bindings);
 	for (size_t i = 0; i < inode->edit_count; i++)
 		free(inode->edits[i].bytes);
+	for (unsigned i = 0; i < MODEL_XATTR_COUNT; i++)
+		free(inode->xattrs[i].values);
 	free(inode->attrs);
 	free(inode->edits);
 	free(inode->checkpoints);
@@ -271,5 +273,29 @@ struct model_inode *model_name_at(const struct model_inode *dir, unsigned name, 
 		if (slot->bindings[i - 1].lsn.value <= at.value)
 			return slot->bindings[i - 1].inode;
 	}
+	return NULL;
+}
+
+/* ---- extended attributes ---- */
+
+const char *const model_xattr_names[MODEL_XATTR_COUNT] = {
+	"user.a", "user.b", "trusted.a", "security.a", "user.longer than the others", TREE_XATTR_CAPABILITY,
+};
+
+void model_xattr_put(struct model_inode *inode, unsigned name, struct model_xattr value)
+{
+	struct model_xattrs *xattrs = &inode->xattrs[name];
+
+	xattrs->values = grow(xattrs->values, xattrs->count, &xattrs->capacity, sizeof(*xattrs->values));
+	xattrs->values[xattrs->count++] = value;
+}
+
+const struct model_xattr *model_xattr_at(const struct model_inode *inode, unsigned name, struct lsn at)
+{
+	const struct model_xattrs *xattrs = &inode->xattrs[name];
+
+	for (size_t i = xattrs->count; i > 0; i--)
+		if (xattrs->values[i - 1].lsn.value <= at.value)
+			return xattrs->values[i - 1].there ? &xattrs->values[i - 1] : NULL;
 	return NULL;
 }

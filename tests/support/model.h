@@ -19,6 +19,7 @@
 #define MODEL_NAME_COUNT 48u            /* names there are, in every directory */
 #define MODEL_NAME_SIZE (TREE_NAME_MAX + 1)
 #define MODEL_CHECKPOINT_EDITS 128u
+#define MODEL_XATTR_COUNT 6u            /* names of extended attributes there are; the last is the capability */
 
 struct model_edit {
 	struct lsn lsn;
@@ -34,6 +35,14 @@ struct model_content {
 	size_t size_bytes;
 };
 
+/* One value of an extended attribute, from an LSN on. */
+struct model_xattr {
+	struct lsn lsn;
+	uint64_t seed;
+	uint32_t size_bytes;
+	bool there;
+};
+
 struct model_inode {
 	uint64_t ino;
 	uint32_t type;                  /* S_IFMT bits */
@@ -46,6 +55,10 @@ struct model_inode {
 	struct model_content content;   /* now */
 	char *target;                   /* of a symlink */
 	struct model_name *names;       /* of a directory: MODEL_NAME_COUNT of them */
+	struct model_xattrs {
+		struct model_xattr *values;     /* ascending by lsn */
+		size_t count, capacity;
+	} xattrs[MODEL_XATTR_COUNT];
 };
 
 struct model {
@@ -81,6 +94,11 @@ void model_bytes(struct model_inode *inode, struct lsn lsn, uint64_t offset, con
 		 uint32_t size_bytes);
 /* The content at @at; free the bytes. */
 struct model_content model_content_at(const struct model_inode *inode, struct lsn at);
+
+extern const char *const model_xattr_names[MODEL_XATTR_COUNT];
+void model_xattr_put(struct model_inode *inode, unsigned name, struct model_xattr value);
+/* NULL: it has no such attribute at @at. */
+const struct model_xattr *model_xattr_at(const struct model_inode *inode, unsigned name, struct lsn at);
 
 /* @inode NULL: the name is gone from @lsn on. */
 void model_name_put(struct model_inode *dir, unsigned name, struct lsn lsn,

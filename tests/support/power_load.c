@@ -1,5 +1,6 @@
 #include "power_load.h"
 
+#include "checksum.h"
 #include "load_store.h"
 #include "load_tree.h"
 
@@ -7,7 +8,8 @@
 
 const char *const load_op_names[LOAD_OPS] = {
 	"append", "overwrite", "batch", "create", "mkdir", "symlink", "link", "rename", "exchange",
-	"unlink", "rmdir", "truncate", "truncate to 0", "grow", "chmod", "punch", "zero", "reserve", "copy", "sync", "freeze", "reopen",
+	"unlink", "rmdir", "truncate", "truncate to 0", "grow", "chmod", "xattr", "punch", "zero", "reserve", "copy",
+	"sync", "freeze", "reopen",
 	"compact", "collect", "window", "pin",
 };
 
@@ -509,6 +511,29 @@ static int do_copy(struct load *load)
 	return 0;
 }
 
+/* Of files, directories and links; one in four goes, if there is one. */
+static int do_setxattr(struct load *load)
+{
+	uint8_t value[LOAD_XATTR_MAX];
+	struct load_node *node;
+	struct place place;
+	size_t size = 8 + prng_below(&load->prng, prng_below(&load->prng, 4) ? 60 : LOAD_XATTR_MAX - 8);
+	bool removes = prng_below(&load->prng, 4) == 0;
+	int err;
+
+	if (!choose(load, is_used, &place))
+		return 1;
+	node = &load->tree->nodes[load->tree->names[place.dir][place.name]];
+	if (removes && !node->xattr)
+		return 1;
+	prng_fill(&load->prng, value, size);
+	err = removes ? tree_removexattr(load->store, node->attr.ino, LOAD_XATTR_NAME)
+		      : tree_setxattr(load->store, node->attr.ino, LOAD_XATTR_NAME, value, size, 0);
+	if (!err)
+		node->xattr = removes ? 0 : checksum(value, size, 0);
+	return err;
+}
+
 static int do_to_tree(struct load *load, enum load_op op)
 {
 	switch (op) {
@@ -534,6 +559,8 @@ static int do_to_tree(struct load *load, enum load_op op)
 		return do_space(load, op);
 	case LOAD_COPY:
 		return do_copy(load);
+	case LOAD_XATTR:
+		return do_setxattr(load);
 	default:
 		return do_setattr(load, op);
 	}
@@ -555,12 +582,12 @@ enum load_op load_choose(struct load *load)
 {
 	/* Of 72. */
 	static const uint8_t shares[LOAD_OPS] = {
-		[LOAD_APPEND] = 9, [LOAD_OVERWRITE] = 7, [LOAD_BATCH] = 4, [LOAD_CREATE] = 6,
+		[LOAD_APPEND] = 9, [LOAD_OVERWRITE] = 5, [LOAD_BATCH] = 4, [LOAD_CREATE] = 6,
 		[LOAD_MKDIR] = 3, [LOAD_SYMLINK] = 2, [LOAD_LINK] = 2, [LOAD_RENAME] = 6,
 		[LOAD_EXCHANGE] = 1, [LOAD_UNLINK] = 3, [LOAD_RMDIR] = 2, [LOAD_CUT] = 3,
-		[LOAD_CUT_ALL] = 1, [LOAD_GROW] = 1, [LOAD_CHMOD] = 2,
-		[LOAD_PUNCH] = 3, [LOAD_ZERO] = 2, [LOAD_RESERVE] = 1, [LOAD_COPY] = 2, [LOAD_SYNC] = 7,
-		[LOAD_FREEZE] = 3, [LOAD_REOPEN] = 2,
+		[LOAD_CUT_ALL] = 1, [LOAD_GROW] = 1, [LOAD_CHMOD] = 2, [LOAD_XATTR] = 2,
+		[LOAD_PUNCH] = 3, [LOAD_ZERO] = 2, [LOAD_RESERVE] = 1, [LOAD_COPY] = 2,
+		[LOAD_SYNC] = 7, [LOAD_FREEZE] = 3, [LOAD_REOPEN] = 2,
 	};
 	uint64_t draw = prng_below(&load->prng, 72);
 	unsigned op = 0;

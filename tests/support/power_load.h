@@ -27,7 +27,7 @@ enum load_mark {
 enum load_op {
 	LOAD_APPEND, LOAD_OVERWRITE, LOAD_BATCH, LOAD_CREATE, LOAD_MKDIR, LOAD_SYMLINK, LOAD_LINK,
 	LOAD_RENAME, LOAD_EXCHANGE, LOAD_UNLINK, LOAD_RMDIR, LOAD_CUT, LOAD_CUT_ALL, LOAD_GROW,
-	LOAD_CHMOD, LOAD_PUNCH, LOAD_ZERO, LOAD_RESERVE, LOAD_COPY, LOAD_TREE_OPS,
+	LOAD_CHMOD, LOAD_XATTR, LOAD_PUNCH, LOAD_ZERO, LOAD_RESERVE, LOAD_COPY, LOAD_TREE_OPS,
 	/* of the store */
 	LOAD_SYNC = LOAD_TREE_OPS, LOAD_FREEZE, LOAD_REOPEN, LOAD_COMPACT, LOAD_COLLECT, LOAD_WINDOW,
 	LOAD_PIN, LOAD_OPS,
@@ -41,6 +41,8 @@ extern const char *const load_op_names[LOAD_OPS];
 #define LOAD_CONTENT_MAX 60000u
 #define LOAD_CONTENT_MAX_BULKY (3u << 20)
 #define LOAD_PINS 2u
+#define LOAD_XATTR_NAME "user.x"
+#define LOAD_XATTR_MAX 3000u
 
 /* Never changed once made. */
 struct load_content {
@@ -55,6 +57,7 @@ struct load_node {
 	unsigned dir;                   /* of a directory: its number */
 	struct tree_attr attr;
 	struct load_content *content;   /* of a file or symlink */
+	uint64_t xattr;                 /* digest of its extended attribute; 0: it has none */
 };
 
 struct load_tree {

@@ -157,6 +157,28 @@ static void compare_target(struct run *run, const struct model_inode *inode, str
 	assert_string_equal(found, inode->target);
 }
 
+static void compare_xattrs(struct run *run, const struct model_inode *inode, struct lsn at)
+{
+	static uint8_t found[RANDOM_XATTR_MAX], expected[RANDOM_XATTR_MAX];
+	size_t size, names_bytes = 0;
+
+	for (unsigned name = 0; name < MODEL_XATTR_COUNT; name++) {
+		const struct model_xattr *value = model_xattr_at(inode, name, at);
+		int err = tree_getxattr(store_of(run), inode->ino, at, model_xattr_names[name], found,
+					sizeof(found), &size);
+
+		assert_err(err, value ? 0 : -ENODATA);
+		if (!value)
+			continue;
+		names_bytes += strlen(model_xattr_names[name]) + 1;
+		assert_int_equal(size, value->size_bytes);
+		seed_fill(value->seed, expected, size);
+		assert_memory_equal(found, expected, size);
+	}
+	assert_ok(tree_listxattr(store_of(run), inode->ino, at, NULL, 0, &size));
+	assert_int_equal(size, names_bytes);
+}
+
 /* Has GC perhaps taken it? Dead, and nobody has it open. */
 static bool may_be_gone(struct run *run, const struct model_inode *inode)
 {
@@ -172,6 +194,8 @@ static void compare_inode(struct run *run, const struct model_inode *inode, stru
 {
 	run->comparisons++;
 	compare_attr(run, inode, at);
+	if (model_attr_at(inode, at) && one_in(run, 2))
+		compare_xattrs(run, inode, at);
 	if (inode->type == S_IFREG)
 		(one_in(run, 4) ? compare_space : compare_content)(run, inode, at);
 	if (inode->type == S_IFLNK && model_attr_at(inode, at))

@@ -173,8 +173,17 @@ static void changed(struct run *run)
 	run->changes++;
 }
 
+void run_follow_capability(struct run *run, struct model_inode *inode)
+{
+	unsigned name = MODEL_XATTR_COUNT - 1;
+
+	if (model_xattr_at(inode, name, LSN_HEAD))
+		model_xattr_put(inode, name, (struct model_xattr){ .lsn = newest(store_of(run)) });
+}
+
 void run_follow_data(struct run *run, struct model_inode *inode, struct tree_attr expected)
 {
+	run_follow_capability(run, inode);
 	follow(run, inode, expected, TOUCH_DATA);
 	changed(run);
 }
@@ -494,6 +503,7 @@ static void do_write(struct run *run)
 	assert_ok(in_pages ? write_in_pages(run, inode, offset, bytes, size, drop)
 			   : tree_write(store_of(run), inode->ino, offset, bytes, size, drop));
 	model_write(inode, newest(store_of(run)), offset, seed, size);
+	run_follow_capability(run, inode);
 	expected.size_bytes = inode->content.size_bytes;
 	if (drop)
 		expected.mode &= ~(S_ISUID | (expected.mode & S_IXGRP ? S_ISGID : 0));
@@ -524,6 +534,7 @@ static void do_truncate(struct run *run)
 	}
 	assert_ok(tree_setattr(store_of(run), inode->ino, TREE_SET_SIZE, &to, &found));
 	model_truncate(inode, newest(store_of(run)), to.size_bytes);
+	run_follow_capability(run, inode);
 	expected.size_bytes = to.size_bytes;
 	follow(run, inode, expected, TOUCH_DATA);
 	changed(run);
@@ -562,8 +573,64 @@ static void do_setattr(struct run *run)
 		touched |= TOUCH_ATIME;
 	}
 	assert_ok(tree_setattr(store_of(run), inode->ino, which, &to, &found));
+	if (which & (TREE_SET_UID | TREE_SET_GID) && inode->type == S_IFREG)
+		run_follow_capability(run, inode);
 	follow(run, inode, expected, touched);
 	assert_attr_equal(&found, model_attr_last(inode));
+	changed(run);
+}
+
+/* None, or enough that no two random values are alike: setting the same is no change. */
+static size_t choose_value_size(struct run *run)
+{
+	switch (below(run, 16)) {
+	case 0:
+		return 0;
+	case 1:
+		return 8 + below(run, RANDOM_XATTR_MAX - 8);
+	default:
+		return 8 + below(run, 60);
+	}
+}
+
+static void do_setxattr(struct run *run)
+{
+	static const unsigned flags[] = { 0, 0, TREE_XATTR_CREATE, TREE_XATTR_REPLACE };
+	struct model_inode *inode = choose_living(run);
+	unsigned name = below(run, MODEL_XATTR_COUNT), flag = flags[below(run, array_size(flags))];
+	const struct model_xattr *before = model_xattr_at(inode, name, LSN_HEAD);
+	struct model_xattr value = { .seed = prng_next(&run->prng), .there = true,
+				     .size_bytes = choose_value_size(run) };
+	struct verdict verdict = { .count = 0 };
+	static uint8_t bytes[RANDOM_XATTR_MAX];
+
+	seed_fill(value.seed, bytes, value.size_bytes);
+	refuse_if(&verdict, before && flag == TREE_XATTR_CREATE, -EEXIST);
+	refuse_if(&verdict, !before && flag == TREE_XATTR_REPLACE, -ENODATA);
+	/* Two values of no bytes are one. */
+	if (!verdict.count && before && !before->size_bytes && !value.size_bytes)
+		return;
+	if (!settle(run, &verdict, tree_setxattr(store_of(run), inode->ino, model_xattr_names[name], bytes,
+						 value.size_bytes, flag), "tree_setxattr"))
+		return;
+	value.lsn = newest(store_of(run));
+	model_xattr_put(inode, name, value);
+	follow(run, inode, *model_attr_last(inode), TOUCH_CTIME);
+	changed(run);
+}
+
+static void do_removexattr(struct run *run)
+{
+	struct model_inode *inode = choose_living(run);
+	unsigned name = below(run, MODEL_XATTR_COUNT);
+	struct verdict verdict = { .count = 0 };
+
+	refuse_if(&verdict, !model_xattr_at(inode, name, LSN_HEAD), -ENODATA);
+	if (!settle(run, &verdict, tree_removexattr(store_of(run), inode->ino, model_xattr_names[name]),
+		    "tree_removexattr"))
+		return;
+	model_xattr_put(inode, name, (struct model_xattr){ .lsn = newest(store_of(run)) });
+	follow(run, inode, *model_attr_last(inode), TOUCH_CTIME);
 	changed(run);
 }
 
@@ -608,6 +675,12 @@ void run_operate(struct run *run)
 		break;
 	case 40 ... 47:
 		do_space(run);
+		break;
+	case 48 ... 52:
+		do_setxattr(run);
+		break;
+	case 53 ... 54:
+		do_removexattr(run);
 		break;
 	default:
 		do_write(run);

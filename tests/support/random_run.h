@@ -16,6 +16,7 @@
 
 #define RANDOM_FILE_SIZE_MAX (48u * RANDOM_PAGE_SIZE)
 #define RANDOM_PAGE_SIZE 4096u
+#define RANDOM_XATTR_MAX 6000u          /* bytes of an extended attribute */
 
 struct run {
 	struct fixture *fixture;
@@ -69,6 +70,8 @@ void living_drop_at(struct run *run, size_t i);
 /* So large a file of this inode may become. */
 uint64_t run_size_limit(const struct model_inode *inode);
 
+/* A write, a cut or a new owner of @inode took its capability, in the same LSN. */
+void run_follow_capability(struct run *run, struct model_inode *inode);
 /* The data of @inode changed by one LSN, which leaves it as @expected, but for times and pages. */
 void run_follow_data(struct run *run, struct model_inode *inode, struct tree_attr expected);
 

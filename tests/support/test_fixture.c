@@ -69,6 +69,20 @@ static void describe_time(FILE *out, const char *name, struct tree_time t)
 	fprintf(out, " %s %" PRId64 ".%09" PRIu32, name, t.seconds, t.nanoseconds);
 }
 
+static void describe_xattrs(struct description *d, uint64_t ino)
+{
+	static char names[TREE_XATTR_LIST_MAX];
+	static uint8_t value[TREE_XATTR_VALUE_MAX];
+	size_t names_bytes, size;
+
+	assert_ok(tree_listxattr(d->store, ino, d->at, names, sizeof(names), &names_bytes));
+	for (char *name = names; name < names + names_bytes; name += strlen(name) + 1) {
+		assert_ok(tree_getxattr(d->store, ino, d->at, name, value, sizeof(value), &size));
+		fprintf(d->out, " %s %zu bytes, digest %016" PRIx64, name, size,
+			digest_add(DIGEST_START, value, size));
+	}
+}
+
 static void describe_inode(struct description *d, uint64_t ino)
 {
 	struct tree_attr attr;
@@ -83,6 +97,7 @@ static void describe_inode(struct description *d, uint64_t ino)
 	describe_time(d->out, "atime", attr.atime);
 	describe_time(d->out, "btime", attr.btime);
 	describe_content(d, &attr);
+	describe_xattrs(d, ino);
 	fputc('\n', d->out);
 }
 

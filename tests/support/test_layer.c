@@ -212,6 +212,32 @@ static void compare_names(struct test_layer *test, struct layer *layer, uint64_t
 	}
 }
 
+/* Some names at some LSN, looked for together. */
+static void compare_names_together(struct test_layer *test, struct layer *layer, uint64_t ino)
+{
+	const struct test_version *last = &test->versions[test->version_count - 1];
+	struct lsn lsn = lsn_make(TEST_LAYER_START + prng_below(&test->prng, last->lsn.value - TEST_LAYER_START + 2));
+	struct version versions[INDEXES] = { 0 };
+	uint64_t hashes[INDEXES];
+	uint32_t count = 0, done;
+
+	for (uint64_t i = 0; i < INDEXES; i++)
+		if (prng_below(&test->prng, 3))
+			hashes[count++] = i;
+	for (uint32_t i = 0; i < count; i += done) {
+		assert_ok(layer_find_names(layer, ino, hashes + i, count - i, lsn, versions + i, &done));
+		assert_true(done >= 1 && done <= count - i);
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		const struct test_version *expected =
+			test_layer_expect(test, key_make(ino, KEY_NAME, hashes[i]), lsn);
+
+		assert_int_equal(versions[i].form != 0, expected != NULL);
+		if (expected)
+			test_version_check(&versions[i], expected);
+	}
+}
+
 void test_layer_compare_lists(struct test_layer *test, struct layer *layer)
 {
 	for (uint64_t ino = 15; ino <= 16 + INODES; ino++) {
@@ -219,6 +245,7 @@ void test_layer_compare_lists(struct test_layer *test, struct layer *layer)
 		size_t expected = 0;
 
 		compare_names(test, layer, ino);
+		compare_names_together(test, layer, ino);
 		assert_ok(layer_each_version(layer, ino, see_version, &versions));
 		for (size_t i = 0; i < test->version_count; i++)
 			expected += test->versions[i].key.ino == ino;

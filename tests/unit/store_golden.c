@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "manifest.h"
+#include "test_acl.h"
 #include "test_golden.h"
 
 static struct store *open_store(const struct golden *golden, bool read_only)
@@ -135,6 +136,45 @@ static void v3_has_page_maps(void **state)
 	golden_free(golden);
 }
 
+/* -1: there is none. */
+static ssize_t xattr_at(struct store *store, uint64_t ino, struct lsn at, const char *name, uint8_t *value_out)
+{
+	size_t size;
+	int err = tree_getxattr(store, ino, at, name, value_out, TEST_ACL_BYTES, &size);
+
+	assert_true(!err || err == -ENODATA);
+	return err ? -1 : (ssize_t)size;
+}
+
+static void v3_has_extended_attributes(void **state)
+{
+	struct golden *golden = golden_new(*state);
+	struct store *store = open_store(golden, true);
+	uint64_t dir = find_now(store, TREE_ROOT_INO, "shared"), file = find_now(store, dir, "attributed");
+	struct lsn first = attr_now(store, dir).changed;
+	uint8_t value[TEST_ACL_BYTES];
+
+	assert_int_equal(xattr_at(store, file, LSN_HEAD, "user.first", value), 3);
+	assert_memory_equal(value, "two", 3);
+	/* The noted LSN before the last change of it. */
+	for (size_t i = golden->count; i-- > 0;)
+		if (golden->lsns[i].value < attr_now(store, file).changed.value) {
+			assert_true(golden->lsns[i].value > first.value);
+			assert_int_equal(xattr_at(store, file, golden->lsns[i], "user.first", value), 3);
+			assert_memory_equal(value, "one", 3);
+			break;
+		}
+	assert_int_equal(xattr_at(store, file, LSN_HEAD, "user.empty", value), 0);
+	assert_int_equal(xattr_at(store, file, LSN_HEAD, "trusted.gone", value), -1);
+	assert_acl(value, (size_t)xattr_at(store, file, LSN_HEAD, "system.posix_acl_access", value),
+		   "u:6 u1000:4 g:0 m:4 o:0");
+	assert_int_equal(attr_now(store, file).mode & 0777, 0640);
+	assert_acl(value, (size_t)xattr_at(store, dir, LSN_HEAD, "system.posix_acl_default", value),
+		   "u:7 u1000:6 g:5 m:7 o:0");
+	assert_ok(store_close(store));
+	golden_free(golden);
+}
+
 /* What v1 has not, and tests that start from a later one rely on. */
 static void it_has_what_compaction_leaves(void **state)
 {
@@ -180,6 +220,7 @@ int main(void)
 		cmocka_unit_test_prestate(older_files_are_not_counted, "v1"),
 		cmocka_unit_test_prestate(older_files_are_not_counted, "v2"),
 		cmocka_unit_test_prestate(v3_has_page_maps, "v3"),
+		cmocka_unit_test_prestate(v3_has_extended_attributes, "v3"),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
