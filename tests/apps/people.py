@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """What people do with files: rsync, tar, cp, git, unzip, make, find, du and df, on the mount and on a plain
-directory. Both have to come out the same: kinds, modes, owners, times, sizes, links and bytes.
+directory. Both have to come out the same: kinds, modes, owners, times, sizes, links, bytes, extended
+attributes and ACLs.
 
 Each test notes LSNs with what the tree was then, goes on to change or remove it, and holds the past
 against the note: read in place, and copied out by the programs themselves.
@@ -15,6 +16,7 @@ from programs import harness
 import programs
 
 FILES = harness.by_size(150, 300, 5000)
+TAR = ("--xattrs", "--acls")
 COMMITS = harness.by_size(4, 6, 60)
 STORE_PAGE_BYTES = 8192     # mkfs's default, and what room is counted in
 BUILT = harness.by_size(["base"], ["base", "layers"], ["*"])
@@ -45,8 +47,10 @@ def tree(folder, times=True):
                 held = os.readlink(path)
             elif kind in (stat.S_IFCHR, stat.S_IFBLK):
                 held = it.st_rdev
-            found[os.path.relpath(path, folder)] = (
-                kind, stat.S_IMODE(it.st_mode), it.st_uid, it.st_gid, it.st_mtime_ns if times else None, held)
+            attributes = {name: os.getxattr(path, name, follow_symlinks=False)
+                          for name in os.listxattr(path, follow_symlinks=False)}
+            found[os.path.relpath(path, folder)] = (kind, stat.S_IMODE(it.st_mode), it.st_uid, it.st_gid, attributes,
+                                                    it.st_mtime_ns if times else None, held)
     return found
 
 
@@ -79,7 +83,18 @@ def tree_make(folder, random):
         os.chown(path, random.choice((0, 1000)), random.choice((0, 1000)), follow_symlinks=False)
         if path.is_file() and not path.is_symlink():
             path.chmod(random.choice((0o644, 0o600, 0o755, 0o444, 0o4755)))
+    attributes_set(folder, random)
     times_set(folder, random)
+
+
+def attributes_set(folder, random):
+    """Some files and directories get extended attributes, of any bytes, and ACLs."""
+    paths = sorted(path for path in folder.rglob("*")
+                   if stat.S_IFMT(path.lstat().st_mode) in (stat.S_IFREG, stat.S_IFDIR))
+    for path in random.sample(paths, len(paths) // 5):
+        os.setxattr(path, f"user.{random.randrange(100)}", random.randbytes(random.choice((0, 10, 500))))
+    for path in random.sample(paths, len(paths) // 10):
+        run("setfacl", "-m", f"u:{random.randrange(1, 100)}:r,m::rwx", path)
 
 
 def times_set(folder, random):
@@ -157,17 +172,17 @@ class People(harness.MountCase):
     def test_tar(self):
         tree_make(self.source, self.random)
         archive = self.dir / "source.tar"
-        run("tar", "-C", self.source, "-cpSf", archive, ".")
+        run("tar", *TAR, "-C", self.source, "-cpSf", archive, ".")
         run("tar", "-C", self.source, "-df", archive)
         self.on_both(lambda to: (to / "copy").mkdir())
-        self.on_both(lambda to: run("tar", "-C", to / "copy", "-xpf", archive))
+        self.on_both(lambda to: run("tar", *TAR, "-C", to / "copy", "-xpf", archive))
         self.assert_same("copy")
         lsn = self.note(self.dir / "copy")
         run("rm", "-rf", self.dir / "copy")
         self.assertEqual(os.listdir(self.dir), ["source.tar"])
         (self.plain / "back").mkdir()
-        run("tar", "-C", self.past(lsn) / "copy", "-cpf", self.plain / "past.tar", ".")
-        run("tar", "-C", self.plain / "back", "-xpf", self.plain / "past.tar")
+        run("tar", *TAR, "-C", self.past(lsn) / "copy", "-cpf", self.plain / "past.tar", ".")
+        run("tar", *TAR, "-C", self.plain / "back", "-xpf", self.plain / "past.tar")
         self.assert_trees(tree(self.plain / "back"), self.noted[0][2])
         self.assert_noted()
 
@@ -199,7 +214,7 @@ class People(harness.MountCase):
         wanted, found = (tree(folder / "out") for folder in (self.plain, self.dir))
         self.assertGreater(len(found), FILES // 2)
         for it in (wanted, found):      # a zip has no times of directories
-            it.update((path, fields[:4]) for path, fields in it.items() if fields[0] == stat.S_IFDIR)
+            it.update((path, fields[:5]) for path, fields in it.items() if fields[0] == stat.S_IFDIR)
         self.assert_trees(found, wanted)
         self.note(self.dir / "out")
         run("rm", "-r", self.dir / "out")
@@ -319,4 +334,5 @@ class People(harness.MountCase):
 if __name__ == "__main__":
     for name in ("rsync", "git", "unzip", "make", "gcc"):
         programs.program(name, name)
+    programs.program("setfacl", "acl")
     harness.main()
