@@ -14,7 +14,7 @@ packages_build=(gcc libc6-dev make cmake pkg-config fuse3 libfuse3-dev libxxhash
 # then the programs that tests/apps runs on a mount.
 packages_check=("${packages_build[@]}" clang llvm libclang-rt-14-dev python3 shellcheck
 	e2fsprogs mount util-linux strace groff-base systemd
-	postgresql-15 python3-psycopg2 fio rsync git unzip)
+	postgresql-15 python3-psycopg2 fio rsync git unzip acl)
 
 say()
 {
