@@ -154,8 +154,8 @@ void *spare_main(void *engine);
 
 /* lend.c */
 /* Lend the block cache what is not needed, or ask it back. The background's; commit_lock is held, and
- * released meanwhile. */
-void engine_lend(struct engine *engine);
+ * released meanwhile if the answer is true: then there may be work that nobody waited for. */
+bool engine_lend(struct engine *engine);
 
 /* recover.c */
 int engine_recover(struct engine *engine, struct report *report);

@@ -263,8 +263,10 @@ void *background_main(void *context)
 			wait_for_work(engine);
 			continue;
 		}
-		engine_lend(engine);
-		if (!background_step(engine))
+		if (engine_lend(engine))
+			continue;
+		/* A step that failed let the lock go, too. */
+		if (!background_step(engine) && !engine->stopping)
 			wait_for_work(engine);
 	}
 	pthread_mutex_unlock(&engine->commit_lock);

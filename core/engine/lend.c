@@ -55,21 +55,22 @@ static uint64_t lend_target(struct engine *engine)
 	return known || free_bytes < engine->lend.lent_bytes ? free_bytes : engine->lend.lent_bytes;
 }
 
-void engine_lend(struct engine *engine)
+bool engine_lend(struct engine *engine)
 {
 	uint64_t target, margin = engine->memory.layers_bytes / MARGIN_PART;
 
 	if (!engine->memory.layers_bytes)
-		return;
+		return false;
 	target = lend_target(engine);
 	/* Writers may take half of the margin until the background sees them. */
 	engine->lend.lend_until = target ? atomic_load_explicit(&engine->newest, memory_order_relaxed) +
 						   margin / 2 / MEMORY_LAYER_COST
 					 : UINT64_MAX;
 	if (target == engine->lend.lent_bytes)
-		return;
+		return false;
 	engine->lend.lent_bytes = target;
 	pthread_mutex_unlock(&engine->commit_lock);
 	block_cache_set_budget(engine->cache, engine->memory.cache_bytes + target);
 	pthread_mutex_lock(&engine->commit_lock);
+	return true;
 }
