@@ -19,8 +19,10 @@ struct census {
 	atomic_bool stopped;
 	pthread_mutex_t mutex;
 	/* under mutex */
-	bool known;
-	struct census_count count;      /* of the last walk */
+	bool walked;
+	/* of the last walk */
+	int err;
+	struct census_count count;
 	int64_t ended_ns, took_ns;
 };
 
@@ -177,22 +179,21 @@ static int walk_all(struct walk *walk)
 }
 
 /* With the mutex held. */
-static int count_anew(struct census *census)
+static void count_anew(struct census *census)
 {
 	struct walk *walk = calloc(1, sizeof(*walk));
 	int64_t began_ns = clock_ns();
-	int err;
 
-	if (!walk)
-		return -ENOMEM;
-	walk->census = census;
-	err = walk_all(walk);
+	census->err = -ENOMEM;
+	if (walk) {
+		walk->census = census;
+		census->err = walk_all(walk);
+		census->count = walk->count;
+	}
 	census->ended_ns = clock_ns();
 	census->took_ns = census->ended_ns - began_ns;
-	census->known = !err;
-	census->count = walk->count;
+	census->walked = true;
 	free(walk);
-	return err;
 }
 
 static bool is_recent(const struct census *census)
@@ -200,19 +201,20 @@ static bool is_recent(const struct census *census)
 	struct lsn oldest, newest;
 
 	store_window(census->store, &oldest, &newest);
-	return census->known &&
-	       (newest.value == census->count.at.value ||
+	return census->walked &&
+	       ((!census->err && newest.value == census->count.at.value) ||
 		clock_ns() - census->ended_ns < CENSUS_SHARE * census->took_ns);
 }
 
-int census_take(struct census *census, struct census_count *count_out)
+int census_get(struct census *census, struct census_count *count_out)
 {
-	int err = 0;
+	int err;
 
 	pthread_mutex_lock(&census->mutex);
 	if (!is_recent(census))
-		err = count_anew(census);
+		count_anew(census);
 	*count_out = census->count;
+	err = census->err;
 	pthread_mutex_unlock(&census->mutex);
 	return err;
 }

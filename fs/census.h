@@ -3,8 +3,8 @@
  *
  * A walk asks for the attributes of every inode, so it is made when somebody wants to know,
  * and not more often than that it takes one part in CENSUS_SHARE of the time: a small tree is
- * counted anew each time, one of a million files now and then. Changes go on meanwhile:
- * the count is of no single LSN.
+ * counted anew each time, one of a million files now and then. So is a tree that can't be read to its
+ * end. Changes go on meanwhile: the count is of no single LSN.
  *
  * Any thread; who asks while a walk is under way waits for it.
  */
@@ -30,8 +30,8 @@ struct census_count {
 int census_open(struct store *store, struct census **census_out);
 void census_close(struct census *census);       /* NULL is ignored */
 
-/* 0; -ESHUTDOWN; -errno of reading. */
-int census_take(struct census *census, struct census_count *count_out);
+/* 0; -ESHUTDOWN; -ENOMEM; -errno of the last walk. */
+int census_get(struct census *census, struct census_count *count_out);
 
 /* End a walk that is under way, and all to come. */
 void census_stop(struct census *census);

@@ -314,6 +314,7 @@ static bool answer(struct client *client, const char *line, size_t length)
 	json_t *request = json_loadb(line, length, JSON_REJECT_DUPLICATES, NULL);
 	const char *op = json_string_value(json_object_get(request, "op"));
 	json_t *inode = json_object_get(request, "inode");
+	uint64_t sample_count = (uint64_t)json_integer_value(json_object_get(request, "samples"));
 	bool kept = false;
 
 	if (!op) {
@@ -325,9 +326,11 @@ static bool answer(struct client *client, const char *line, size_t length)
 		answer_log(control, fd, (uint64_t)json_integer_value(inode));
 	} else if (strcmp(op, "log") == 0) {
 		send_line(fd, error_object(-EINVAL, "\"log\" wants a number \"inode\""));
+	} else if (strcmp(op, "check") == 0 && sample_count <= STORE_CHECK_SAMPLES_MAX) {
+		answer_check(control, fd, (unsigned)sample_count);
 	} else if (strcmp(op, "check") == 0) {
-		answer_check(control, fd, (unsigned)json_integer_value(
-						  json_object_get(request, "samples")));
+		send_line(fd, error_object(-EINVAL, "\"check\" wants a number of \"samples\" that is not "
+						   "that large"));
 	} else if (strcmp(op, "wait") == 0) {
 		keep_waiter(client);
 		kept = true;
@@ -548,6 +551,8 @@ void control_stop(struct control *control)
 	if (!control)
 		return;
 	unlinkat(control->folder_fd, CONTROL_SOCKET_NAME, 0);
+	/* A merge of all history may take hours. */
+	store_end_waits(control->front->store);
 	pthread_mutex_lock(&control->mutex);
 	control->stopping = true;
 	for (unsigned i = 0; i < CLIENT_MAX; i++) {

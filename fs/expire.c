@@ -24,7 +24,7 @@ struct expire {
 
 	pthread_mutex_t halt_mutex; /* held while the thread is joined; outermost */
 	pthread_mutex_t mutex;
-	pthread_cond_t wake;  /* the thread's */
+	pthread_cond_t wake;  /* the thread's; CLOCK_MONOTONIC */
 	pthread_cond_t looked; /* it has looked, or never will again */
 	/* under mutex */
 	bool runs, halted;
@@ -60,7 +60,7 @@ static void wait_for_asking(struct expire *expire)
 {
 	struct timespec until;
 
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_nsec += EXPIRE_PERIOD_MS * 1000000L;
 	until.tv_sec += until.tv_nsec / 1000000000;
 	until.tv_nsec %= 1000000000;
@@ -90,6 +90,7 @@ static void *expire_run(void *argument)
 int expire_open(struct store *store, struct node_table *nodes, struct expire **expire_out)
 {
 	struct expire *expire = calloc(1, sizeof(*expire));
+	pthread_condattr_t monotonic;
 
 	*expire_out = expire;
 	if (!expire)
@@ -98,7 +99,10 @@ int expire_open(struct store *store, struct node_table *nodes, struct expire **e
 	expire->nodes = nodes;
 	pthread_mutex_init(&expire->halt_mutex, NULL);
 	pthread_mutex_init(&expire->mutex, NULL);
-	pthread_cond_init(&expire->wake, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&expire->wake, &monotonic);
+	pthread_condattr_destroy(&monotonic);
 	pthread_cond_init(&expire->looked, NULL);
 	return 0;
 }

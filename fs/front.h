@@ -14,6 +14,7 @@ struct view;
 struct census;
 struct expire;
 struct state_files;
+struct fuse_session;
 
 struct front {
 	struct store *store;
@@ -21,6 +22,7 @@ struct front {
 	struct census *census;
 	struct expire *expire;
 	struct state_files *state_files;
+	struct fuse_session *session; /* for what the kernel is told unasked */
 	const char *mountpoint;
 	time_t mounted_at;
 	struct lsn newest_at_start;

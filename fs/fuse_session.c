@@ -300,6 +300,7 @@ static int session_new(struct serving *serving, struct report *report)
 			fuse_session_new(&args, &fuse_ops, sizeof(fuse_ops), &serving->front);
 	free(list);
 	fuse_opt_free_args(&args);
+	serving->front.session = serving->session;
 	if (serving->session)
 		return 0;
 	return report_set(report, -EINVAL, "libfuse refused the mount options: %s",

@@ -136,6 +136,7 @@ json_t *info_change(const struct tree_change *change)
 		{"gid_before", change->gid_before},
 		{"pages_written", change->pages_written},
 		{"data_bytes", change->data_bytes},
+		{"pages_dropped", change->pages_dropped},
 	};
 	char time[TEXT_TIME_MAX];
 	json_t *object;

@@ -20,7 +20,7 @@
 #define PLOT_RIGHT (PLOT_LEFT + PLOT_WIDTH)
 #define PLOT_BOTTOM (PLOT_TOP + PLOT_HEIGHT)
 
-#define RECTANGLE_MAX 4000      /* some 300 bytes each */
+#define RECTANGLE_MAX 4000      /* less than 400 bytes each */
 #define BAND_MIN 2.0            /* the least height of what is drawn by itself */
 #define LOST_MIN 4.0            /* ... and of what is lost */
 #define LABEL_GAP 14.0          /* between two lines of text */
@@ -271,6 +271,7 @@ static void put_group_title(const struct drawing *d, const struct group *group)
 	fprintf(d->out, "%s</title>", group->merging ? "&#10;is being merged" : "");
 }
 
+/* Up to the end of its tag. */
 static void put_rectangle(const struct drawing *d, const struct band *band, const char *class_name,
 			  const struct group *group)
 {
@@ -281,10 +282,8 @@ static void put_rectangle(const struct drawing *d, const struct band *band, cons
 
 	if (height < height_min)
 		height = height_min;
-	fprintf(d->out, "<rect class=\"%s\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\">",
+	fprintf(d->out, "<rect class=\"%s\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"",
 		class_name, group->left, band->top, width - gap_x, height - gap_y);
-	put_group_title(d, group);
-	fputs("</rect>\n", d->out);
 }
 
 static void put_group(const struct drawing *d, const struct band *band, const struct group *group)
@@ -294,8 +293,14 @@ static void put_group(const struct drawing *d, const struct band *band, const st
 	snprintf(class_name, sizeof(class_name), "%s%s", kinds[group_kind(group)].name,
 		 group->count > 1 ? "s" : "");
 	put_rectangle(d, band, class_name, group);
-	if (group->merging)
-		put_rectangle(d, band, "merging", group);
+	putc('>', d->out);
+	put_group_title(d, group);
+	fputs("</rect>\n", d->out);
+	if (!group->merging)
+		return;
+	/* Over it, and nothing to a pointer: the words are the one's below. */
+	put_rectangle(d, band, "merging", group);
+	fputs("/>\n", d->out);
 }
 
 static void group_add(const struct drawing *d, struct group *group, size_t index)

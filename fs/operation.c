@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "info.h"
+#include "key.h"
 #include "store.h"
 #include "tree.h"
 
@@ -50,6 +51,8 @@ static int failed(const struct operation *o, int err)
 	case -EDQUOT:
 		return report_set(o->report, err, "the store's disk is full: merging needs room for what "
 				  "it writes before it can remove what it read; free some");
+	case -ESHUTDOWN:
+		return report_set(o->report, err, "the mount came to its end; what was merged up to then stays");
 	case -EBADMSG:
 	case -EUCLEAN:
 		return report_set(o->report, err, "a layer is damaged; 'varve check' tells which, and what "
@@ -63,22 +66,32 @@ static int failed(const struct operation *o, int err)
  * The window
  */
 
+/* The limit that the request has under @name, if it has one. */
+static int take_limit(const struct operation *o, const char *name, uint64_t *limit, bool *set)
+{
+	uint64_t value;
+
+	if (!json_object_get(o->request, name))
+		return 0;
+	if (!has_number(o, name, &value))
+		return wants(o, "numbers, if any, as \"time_ns\" and \"bytes\"");
+	*limit = value;
+	*set = true;
+	return 0;
+}
+
 static int window_op(struct operation *o)
 {
 	struct store_window window;
-	uint64_t value;
 	bool set = false;
-	int err = 0;
+	int err;
 
 	store_window_limits(o->store, &window);
-	if (has_number(o, "time_ns", &value)) {
-		window.time_ns = value;
-		set = true;
-	}
-	if (has_number(o, "bytes", &value)) {
-		window.bytes = value;
-		set = true;
-	}
+	err = take_limit(o, "time_ns", &window.time_ns, &set);
+	if (!err)
+		err = take_limit(o, "bytes", &window.bytes, &set);
+	if (err)
+		return err;
 	if (set)
 		err = store_window_set(o->store, &window);
 	if (err)
@@ -97,7 +110,7 @@ struct work {
 	bool collect, dry; /* else compact */
 	struct store_gc gc;
 	pthread_mutex_t mutex;
-	pthread_cond_t ended;
+	pthread_cond_t ended; /* CLOCK_MONOTONIC */
 	bool has_ended; /* under mutex, as the next */
 	int err;
 };
@@ -132,7 +145,7 @@ static bool work_wait(struct work *work)
 	struct timespec until;
 	bool has_ended;
 
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_nsec += TELL_PERIOD_NS;
 	until.tv_sec += until.tv_nsec / 1000000000;
 	until.tv_nsec %= 1000000000;
@@ -160,12 +173,16 @@ static void work_follow(const struct operation *o, struct work *work, struct sto
 static int work_do(const struct operation *o, struct work *work)
 {
 	struct store_usage usage;
+	pthread_condattr_t monotonic;
 	pthread_t thread;
 	int err;
 
 	store_usage_get(o->store, &usage);
 	pthread_mutex_init(&work->mutex, NULL);
-	pthread_cond_init(&work->ended, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&work->ended, &monotonic);
+	pthread_condattr_destroy(&monotonic);
 	err = -pthread_create(&thread, NULL, work_run, work);
 	if (!err) {
 		work_follow(o, work, &usage);
@@ -284,7 +301,8 @@ static int resolve(const struct operation *o, const char *path, uint64_t *ino_ou
 		char *name = strndup(path, length);
 
 		err = name ? tree_lookup(o->store, *ino_out, name, LSN_HEAD, &attr) : -ENOMEM;
-		*ino_out = attr.ino;
+		if (!err)
+			*ino_out = attr.ino;
 		path += length;
 		free(name);
 	}
@@ -297,8 +315,8 @@ static int page_op(struct operation *o)
 	uint64_t ino, block;
 	int err;
 
-	if (!has_number(o, "block", &block) || (!has_number(o, "inode", &ino) && !path))
-		return wants(o, "a number \"block\", and a number \"inode\" or a string \"path\"");
+	if (!has_number(o, "block", &block) || block > KEY_INDEX_MAX || (!has_number(o, "inode", &ino) && !path))
+		return wants(o, "a number \"block\" below 2^56, and a number \"inode\" or a string \"path\"");
 	if (path) {
 		err = resolve(o, path, &ino);
 		if (err)

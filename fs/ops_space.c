@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <stdatomic.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -72,6 +73,75 @@ static int seek_state(const struct fuse_file_info *fi, uint64_t offset, bool hol
 	return offset < size ? 0 : -ENXIO;
 }
 
+/*
+ * What was stored through a mapping and is not written back yet is data too. The kernel writes back what it is
+ * told to drop: here the pages it has of a hole that was found. Those writes are requests, which others answer
+ * while this one waits: so only a few may wait at a time.
+ */
+#define FLUSHES_MAX 4
+#define FLUSH_TRIES 4
+
+static atomic_int flush_count; /* that wait now */
+
+static bool flush_begin(void)
+{
+	if (atomic_fetch_add(&flush_count, 1) < FLUSHES_MAX)
+		return true;
+	atomic_fetch_sub(&flush_count, 1);
+	return false;
+}
+
+static void flush(struct front *front, fuse_ino_t id, uint64_t from, uint64_t to)
+{
+	if (from < to && to <= INT64_MAX)
+		(void)fuse_lowlevel_notify_inval_inode(front->session, id, (off_t)from,
+						       (off_t)(to - from));
+	atomic_fetch_sub(&flush_count, 1);
+}
+
+/* The hole that a seek to @found met, up to *to_out: what it passed over, or found. 0 or -errno. */
+static int hole_met(struct front *front, fuse_ino_t id, uint64_t offset, bool hole, int err, uint64_t found,
+		    uint64_t *from_out, uint64_t *to_out)
+{
+	struct tree_attr attr;
+	int end_err = tree_getattr(front->store, id, LSN_HEAD, &attr);
+
+	*from_out = hole ? found : offset;
+	*to_out = attr.size_bytes;
+	if (end_err || (!hole && err))
+		return end_err;
+	if (!hole)
+		*to_out = found;
+	else if (tree_seek(front->store, id, LSN_HEAD, found, false, &found) == 0)
+		*to_out = found;
+	return 0;
+}
+
+/* As tree_seek has it at the head, with what lies in mappings. Where that can't be known now, all is data. */
+static int seek_head(struct front *front, fuse_ino_t id, uint64_t offset, bool hole, uint64_t *found_out)
+{
+	uint64_t before = 0, from, to;
+	struct tree_attr attr;
+	int err, err_before = 0;
+
+	for (unsigned i = 0; i < FLUSH_TRIES; i++) {
+		err = tree_seek(front->store, id, LSN_HEAD, offset, hole, found_out);
+		if ((err && err != -ENXIO) || (i && err == err_before && *found_out == before))
+			return err;
+		err_before = err;
+		before = *found_out;
+		err = hole_met(front, id, offset, hole, err, *found_out, &from, &to);
+		if (err)
+			return err;
+		if (!flush_begin())
+			break;
+		flush(front, id, from, to);
+	}
+	err = tree_getattr(front->store, id, LSN_HEAD, &attr);
+	*found_out = hole ? attr.size_bytes : offset;
+	return err ? err : offset < attr.size_bytes ? 0 : -ENXIO;
+}
+
 void op_lseek(fuse_req_t req, fuse_ino_t id, off_t offset, int whence, struct fuse_file_info *fi)
 {
 	struct front *front = front_of(req);
@@ -83,9 +153,10 @@ void op_lseek(fuse_req_t req, fuse_ino_t id, off_t offset, int whence, struct fu
 	if (!err && whence != SEEK_HOLE && whence != SEEK_DATA)
 		err = -EINVAL;
 	if (!err)
-		err = node_is_state(id) ? seek_state(fi, (uint64_t)offset, hole, &found)
-					: tree_seek(front->store, node.ino, lsn_make(fi->fh),
-						    (uint64_t)offset, hole, &found);
+		err = node_is_state(id)	   ? seek_state(fi, (uint64_t)offset, hole, &found)
+		      : node_is_past(id) ? tree_seek(front->store, node.ino, lsn_make(fi->fh),
+						     (uint64_t)offset, hole, &found)
+					 : seek_head(front, id, (uint64_t)offset, hole, &found);
 	if (err)
 		reply_error(req, id, err);
 	else

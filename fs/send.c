@@ -7,6 +7,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "info.h"
+
 static int send_all(int fd, const char *bytes, size_t size_bytes)
 {
 	while (size_bytes) {
@@ -51,7 +53,7 @@ void send_line_if_heard(int fd, json_t *object)
 
 json_t *error_object(int err, const char *text)
 {
-	return json_pack("{s:s, s:i}", "error", text, "errno", -err);
+	return json_pack("{s:o, s:i}", "error", info_string(text), "errno", -err);
 }
 
 int send_file(int fd, FILE *file)

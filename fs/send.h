@@ -16,7 +16,7 @@ void send_line_if_heard(int fd, json_t *object);
 /* All of @file, from its beginning. */
 int send_file(int fd, FILE *file);
 
-/* {"error": @text, "errno": N}: the last line of an answer. */
+/* {"error": @text, "errno": N}: the last line of an answer. @text: UTF-8 or not, for it may name a path, cut short. */
 json_t *error_object(int err, const char *text);
 
 #endif

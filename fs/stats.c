@@ -81,7 +81,7 @@ json_t *stats_json(const struct front *front)
 	store_each_layer(front->store, add_layer, sums);
 	for (unsigned kind = 0; kind < KIND_COUNT; kind++)
 		disk_bytes += sums[kind].file_bytes;
-	head_err = census_take(front->census, &head);
+	head_err = census_get(front->census, &head);
 	stats = info_usage(store_path(front->store), &usage, true);
 	more = json_pack("{s:b, s:o, s:i, s:I, s:I, s:I, s:o, s:o, s:o, s:I, s:o}", "mounted", true,
 			 "mountpoint", info_string(front->mountpoint), "pid", (int)getpid(),

@@ -98,7 +98,7 @@ bool text_parse_duration(const char *text, uint64_t *ns_out)
 		if (*rest != time_units[i].letter || rest[1])
 			continue;
 		factor = time_units[i].seconds * NS_PER_S;
-		return !__builtin_mul_overflow(value, factor, ns_out);
+		return !__builtin_mul_overflow(value, factor, ns_out) && *ns_out <= INT64_MAX;
 	}
 	return false;
 }
@@ -137,13 +137,14 @@ const char *text_duration_exact(uint64_t ns, char out[TEXT_SIZE_MAX])
 const char *text_time(int64_t ns, char out[TEXT_TIME_MAX])
 {
 	int64_t below = ns % (int64_t)NS_PER_S;
-	time_t seconds;
+	time_t seconds = (time_t)(ns / (int64_t)NS_PER_S);
 	char date[40] = "";
 	struct tm utc;
 
-	if (below < 0)
+	if (below < 0) {
 		below += (int64_t)NS_PER_S;
-	seconds = (time_t)((ns - below) / (int64_t)NS_PER_S);
+		seconds--;
+	}
 	if (gmtime_r(&seconds, &utc))
 		strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &utc);
 	snprintf(out, TEXT_TIME_MAX, "%s.%09uZ", date, (unsigned)below);

@@ -14,7 +14,7 @@ bool text_parse_number(const char *text, uint64_t *value_out);
  * "iB" or "B" after the letter if one likes. */
 bool text_parse_size(const char *text, uint64_t *bytes_out);
 
-/* A length of time: 0, or a number with s, m, h, d or w behind it, in nanoseconds. */
+/* A length of time: 0, or a number with s, m, h, d or w behind it, in nanoseconds, which are at most INT64_MAX. */
 bool text_parse_duration(const char *text, uint64_t *ns_out);
 
 #define TEXT_SIZE_MAX 24

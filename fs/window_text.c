@@ -11,13 +11,15 @@
 bool window_parse_time(const char *text, uint64_t *ns_out)
 {
 	*ns_out = 0;
-	return strcmp(text, "none") == 0 || text_parse_duration(text, ns_out);
+	return strcmp(text, "none") == 0 ||
+	       (text_parse_duration(text, ns_out) && *ns_out <= WINDOW_LIMIT_MAX);
 }
 
 bool window_parse_bytes(const char *text, uint64_t *bytes_out)
 {
 	*bytes_out = 0;
-	return strcmp(text, "none") == 0 || text_parse_size(text, bytes_out);
+	return strcmp(text, "none") == 0 ||
+	       (text_parse_size(text, bytes_out) && *bytes_out <= WINDOW_LIMIT_MAX);
 }
 
 static bool parse_word(const char *word, struct store_window *window)

@@ -11,6 +11,10 @@
 
 #include "store.h"
 
+/* In nanoseconds 292 years, in bytes 8 EiB: what JSON's integers hold. */
+#define WINDOW_LIMIT_MAX ((uint64_t)INT64_MAX)
+
+/* False: it is no length, no size, or above WINDOW_LIMIT_MAX. */
 bool window_parse_time(const char *text, uint64_t *ns_out);
 bool window_parse_bytes(const char *text, uint64_t *bytes_out);
 

@@ -23,8 +23,6 @@ enum check_status {
 	CHECK_USAGE = 16,
 };
 
-#define SAMPLES_MAX 10000
-
 struct arguments {
 	struct subject subject;
 	bool repair;
@@ -41,8 +39,8 @@ static error_t check_parse(int key, char *argument, struct argp_state *state)
 		arguments->repair = true;
 		return 0;
 	case 's':
-		if (!text_parse_number(argument, &number) || !number || number > SAMPLES_MAX)
-			argp_error(state, "--samples wants a number from 1 to %d", SAMPLES_MAX);
+		if (!text_parse_number(argument, &number) || !number || number > STORE_CHECK_SAMPLES_MAX)
+			argp_error(state, "--samples wants a number from 1 to %d", STORE_CHECK_SAMPLES_MAX);
 		arguments->samples = (unsigned)number;
 		return 0;
 	default:
@@ -98,8 +96,10 @@ static void print_place(const json_t *finding)
 			printf("page %" PRIu64 " of ", member_number(finding, "page"));
 		else if (strcmp(member_string(finding, "kind"), "tree") != 0)
 			printf("%s of ", member_string(finding, "what"));
-		if (*member_string(finding, "path"))
-			printf("%s, ", member_string(finding, "path"));
+		if (*member_string(finding, "path")) {
+			member_print_string(finding, "path");
+			fputs(", ", stdout);
+		}
 		printf("inode %" PRIu64, member_number(finding, "inode"));
 		if (strcmp(member_string(finding, "kind"), "version") == 0)
 			printf(", at LSN %" PRIu64, member_number(finding, "damaged_from"));
@@ -130,7 +130,8 @@ static void print_finding(const json_t *finding)
 	bool known = json_is_true(json_object_get(finding, "known"));
 
 	print_place(finding);
-	printf("%s%s\n", member_string(finding, "text"), known ? " (known, set aside by a repair)" : "");
+	member_print_string(finding, "text");
+	puts(known ? " (known, set aside by a repair)" : "");
 	print_harm(finding);
 }
 

@@ -150,10 +150,9 @@ static void on_answer(void *context, const json_t *object)
 
 	if (!arguments->printed_count++)
 		print_head(arguments);
-	if (!row) {
-		if (arguments->json)
-			puts("\n]}");
-	} else if (arguments->json) {
+	if (!row)
+		return;
+	if (arguments->json) {
 		fputs(arguments->printed_count > 1 ? ",\n" : "\n", stdout);
 		json_dumpf(row, stdout, 0);
 	} else if (layer) {
@@ -182,6 +181,7 @@ int cmd_dump(int argc, char **argv)
 {
 	struct arguments arguments = {0};
 	json_t *request;
+	int status;
 
 	argp_parse(&dump_argp, argc, argv, 0, NULL, &arguments);
 	if (strcmp(what_of(&arguments), "layers") == 0)
@@ -190,5 +190,9 @@ int cmd_dump(int argc, char **argv)
 		request = json_pack("{s:s, s:I}", "op", "layer", "id", (json_int_t)arguments.layer_id);
 	else
 		request = page_request(&arguments);
-	return ask(arguments.words[0], request, ASK_READS, "", on_answer, &arguments);
+	status = ask(arguments.words[0], request, ASK_READS, "", on_answer, &arguments);
+	/* Also where an error cut it short. */
+	if (arguments.json && arguments.printed_count)
+		puts("\n]}");
+	return status;
 }

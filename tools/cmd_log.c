@@ -59,8 +59,12 @@ static void say_data(struct words *words, const json_t *change)
 {
 	uint64_t pages = member_number(change, "pages_written");
 	uint64_t first = member_number(change, "page_first"), last = member_number(change, "page_last");
+	uint64_t dropped = member_number(change, "pages_dropped");
 	char size[TEXT_SIZE_MAX];
 
+	/* Where the file was cut, that says it. */
+	if (dropped && member_number(change, "size_bytes") >= member_number(change, "size_before_bytes"))
+		say(words, dropped == 1 ? "punched %" PRIu64 " page" : "punched %" PRIu64 " pages", dropped);
 	if (!pages)
 		return;
 	text_size(member_number(change, "data_bytes"), size);

@@ -35,6 +35,18 @@ static inline const char *member_size(const json_t *object, const char *name,
 	return text_size(member_number(object, name), out);
 }
 
+/* Print a string that may hold a name from the tree: as it is, but for control characters, which
+ * would be the terminal's, as \ooo. */
+static inline void member_print_string(const json_t *object, const char *name)
+{
+	for (const char *at = member_string(object, name); *at; at++) {
+		if ((unsigned char)*at < 0x20 || *at == 0x7f)
+			printf("\\%03o", (unsigned)*at);
+		else
+			putchar(*at);
+	}
+}
+
 /* Print it for programs, and people who look. */
 static inline void member_print(const json_t *object)
 {

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "fault.h"
 #include "io.h"
 
 #define ARENA_MIN_BYTES 4096u
@@ -63,18 +64,27 @@ int arena_open(struct arena *arena, int dir_fd, const char *name, bool writable)
 	return err;
 }
 
+struct clearing {
+	struct arena *arena;
+	uint64_t from_bytes;
+};
+
 /* Where the file system can't zero a range: only pages that hold something are touched. */
-static void clear_mapped(struct arena *arena, uint64_t from_bytes)
+static int clear_mapped(void *context)
 {
 	static const uint8_t zeros[ARENA_MIN_BYTES];
+	const struct clearing *clearing = context;
+	uint8_t *base = clearing->arena->base;
+	uint64_t at = clearing->from_bytes;
 
-	while (from_bytes < arena->capacity_bytes) {
-		uint64_t count = ARENA_MIN_BYTES - from_bytes % ARENA_MIN_BYTES;
+	while (at < clearing->arena->capacity_bytes) {
+		uint64_t count = ARENA_MIN_BYTES - at % ARENA_MIN_BYTES;
 
-		if (memcmp(arena->base + from_bytes, zeros, count) != 0)
-			memset(arena->base + from_bytes, 0, count);
-		from_bytes += count;
+		if (memcmp(base + at, zeros, count) != 0)
+			memset(base + at, 0, count);
+		at += count;
 	}
+	return 0;
 }
 
 int arena_clear_tail(struct arena *arena, uint64_t tail_bytes)
@@ -83,10 +93,8 @@ int arena_clear_tail(struct arena *arena, uint64_t tail_bytes)
 
 	assert(tail_bytes <= arena->capacity_bytes);
 	err = io_zero(arena->fd, tail_bytes, arena->capacity_bytes);
-	if (err == -EOPNOTSUPP || err == -ENOSYS) {
-		clear_mapped(arena, tail_bytes);
-		err = 0;
-	}
+	if (err == -EOPNOTSUPP || err == -ENOSYS)
+		err = fault_guarded(clear_mapped, &(struct clearing){ arena, tail_bytes });
 	/* Before anything is stored there: old bytes and new, mixed by a power cut,
 	 * could make a whole of what was none. */
 	return err ? err : io_sync(arena->fd);

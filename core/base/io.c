@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <string.h>
 
 static struct io_disk *in_use = &io_disk_real;
 
@@ -56,6 +57,24 @@ int io_read(int fd, void *buffer, size_t size_bytes, uint64_t offset_bytes)
 	int err = io_read_up_to(fd, buffer, size_bytes, offset_bytes, &count);
 
 	return !err && count < size_bytes ? -EUCLEAN : err;
+}
+
+void io_read_salvage(int fd, void *buffer, size_t size_bytes, uint64_t offset_bytes, io_bad_fn *bad, void *context)
+{
+	uint8_t *bytes = buffer;
+
+	if (io_read(fd, buffer, size_bytes, offset_bytes) == 0)
+		return;
+	for (size_t at = 0, here; at < size_bytes; at += here) {
+		here = IO_SECTOR_BYTES - (size_t)((offset_bytes + at) % IO_SECTOR_BYTES);
+		if (here > size_bytes - at)
+			here = size_bytes - at;
+		if (io_read(fd, bytes + at, here, offset_bytes + at) == 0)
+			continue;
+		memset(bytes + at, 0, here);
+		if (bad)
+			bad(context, offset_bytes + at, here);
+	}
 }
 
 int io_write(int fd, const void *bytes, size_t size_bytes, uint64_t offset_bytes)

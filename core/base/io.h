@@ -25,6 +25,10 @@ int io_read(int fd, void *buffer, size_t size_bytes, uint64_t offset_bytes);
 /* As much of it as there is before the end of the file. */
 int io_read_up_to(int fd, void *buffer, size_t size_bytes, uint64_t offset_bytes,
 		  size_t *count_out);
+#define IO_SECTOR_BYTES 4096u   /* what is tried alone where a larger read fails */
+typedef void io_bad_fn(void *context, uint64_t offset_bytes, uint64_t size_bytes);
+/* All that can be read of it; sectors that can't are zeros, and @bad (may be NULL) is told of each. */
+void io_read_salvage(int fd, void *buffer, size_t size_bytes, uint64_t offset_bytes, io_bad_fn *bad, void *context);
 int io_write(int fd, const void *bytes, size_t size_bytes, uint64_t offset_bytes);
 
 /* Write the pieces one after another. The pieces are used up. */

@@ -22,6 +22,9 @@ enum key_kind {
 	KEY_TIME = 9,           /* of inode KEY_TIME_INO alone, index 0: when the batch at an LSN was made */
 };
 
+/* Kinds are below; the index in memory has one of its own (version_index.c). On disk it is damage. */
+#define KEY_KIND_LIMIT 0xffu
+
 #define KEY_TIME_INO UINT64_C(1)        /* no inode of the tree has it */
 
 #define KEY_INDEX_BITS 56

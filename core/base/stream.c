@@ -13,7 +13,6 @@
  * 128 KiB 0.41 s (medians of 5 on a busy machine). */
 #define STREAM_BUFFERS 4u
 #define STREAM_BUFFER_BYTES (256u << 10)
-#define STREAM_SECTOR_BYTES 4096u       /* what is tried alone where a large read fails */
 #define STREAM_BAD_MAX 64u              /* stretches noted one by one; the last grows beyond */
 
 struct buffer {
@@ -49,8 +48,9 @@ struct stream {
 	size_t carry_bytes, carry_room;
 };
 
-static void note_bad(struct stream *stream, uint64_t at, uint64_t size_bytes)
+static void note_bad(void *context, uint64_t at, uint64_t size_bytes)
 {
+	struct stream *stream = context;
 	struct bad_stretch *last;
 
 	pthread_mutex_lock(&stream->lock);
@@ -60,22 +60,6 @@ static void note_bad(struct stream *stream, uint64_t at, uint64_t size_bytes)
 	else
 		stream->bad[stream->bad_count++] = (struct bad_stretch){ at, size_bytes };
 	pthread_mutex_unlock(&stream->lock);
-}
-
-static void fill(struct stream *stream, struct buffer *buffer)
-{
-	if (io_read(stream->fd, buffer->bytes, buffer->size_bytes, buffer->at) == 0)
-		return;
-	for (size_t at = 0; at < buffer->size_bytes; at += STREAM_SECTOR_BYTES) {
-		size_t here = buffer->size_bytes - at;
-
-		if (here > STREAM_SECTOR_BYTES)
-			here = STREAM_SECTOR_BYTES;
-		if (io_read(stream->fd, buffer->bytes + at, here, buffer->at + at)) {
-			memset(buffer->bytes + at, 0, here);
-			note_bad(stream, buffer->at + at, here);
-		}
-	}
 }
 
 static void *fill_main(void *context)
@@ -93,10 +77,10 @@ static void *fill_main(void *context)
 		}
 		pthread_mutex_unlock(&stream->lock);
 		buffer->at = at;
-		buffer->size_bytes = STREAM_BUFFER_BYTES - at % STREAM_SECTOR_BYTES;
+		buffer->size_bytes = STREAM_BUFFER_BYTES - at % IO_SECTOR_BYTES;
 		if (buffer->size_bytes > stream->end - at)
 			buffer->size_bytes = (size_t)(stream->end - at);
-		fill(stream, buffer);
+		io_read_salvage(stream->fd, buffer->bytes, buffer->size_bytes, buffer->at, note_bad, stream);
 		at += buffer->size_bytes;
 		pthread_mutex_lock(&stream->lock);
 		stream->filled++;

@@ -76,7 +76,7 @@ int header_decode(struct manifest *manifest, const uint8_t *bytes, size_t size_b
 				  "the store has format %u, this varve reads up to %u: use a "
 				  "newer varve", manifest->format_version,
 				  MANIFEST_FORMAT_VERSION);
-	if (get_u64(&c) != checksum(bytes, HEADER_SUMMED_BYTES, 0) || c.bad ||
+	if (size_bytes < MANIFEST_HEADER_BYTES || get_u64(&c) != checksum(bytes, HEADER_SUMMED_BYTES, 0) ||
 	    !manifest->format_version || !page_size_is_valid(manifest->store.page_size_bytes))
 		return report_set(report, -EUCLEAN,
 				  "the header of the file 'manifest' is damaged: restore it from a "

@@ -73,6 +73,9 @@ int engine_flip(struct engine *engine)
 	if (!engine->spare)
 		return wait_for_spare(engine);
 	if (engine->frozen_count >= engine->memory.frozen_max) {
+		/* It is tried again, but who writes does not wait for room. */
+		if (engine->frozen_error)
+			return engine->frozen_error;
 		pthread_cond_wait(&engine->turn, &engine->commit_lock);
 		return atomic_load(&engine->failed) ? -EROFS : 0;
 	}
@@ -100,6 +103,7 @@ int engine_flip(struct engine *engine)
 	if (before)
 		engine->frozen[engine->frozen_count++] = before;
 	engine->open = spare;
+	engine->freeze_wanted = false;
 	engine->open_since_ns = 0;
 	engine->spare = NULL;
 	pthread_cond_signal(&engine->work);
@@ -219,7 +223,7 @@ int engine_commit(struct engine *engine, struct batch_entry *entries, size_t cou
 	*lsn_out = lsn_make(0);
 	if (!size_bytes)
 		return -EFBIG;
-	engine_pace(engine, size_bytes);
+	pace_charge(engine, size_bytes);
 	pthread_mutex_lock(&engine->commit_lock);
 	if (engine->new_life)
 		err = mark_new_life(engine, time_ns);

@@ -5,14 +5,13 @@
 #include <string.h>
 
 #include "engine_internal.h"
-#include "io.h"
 
 #define WAIT_NS 1000000000              /* between looks at the horizon */
 #define RETRY_NS 5000000000             /* after a failure that may pass */
 #define PIECE_INPUT_FACTOR 4u           /* a piece reads at most so many times what it should write */
 #define LAYER_BYTES_MIN (1u << 20)      /* of a table layer, where the disk is nearly full */
 
-int compactor_init(struct compactor *compactor)
+void compactor_init(struct compactor *compactor)
 {
 	pthread_condattr_t monotonic;
 
@@ -23,7 +22,6 @@ int compactor_init(struct compactor *compactor)
 	pthread_cond_init(&compactor->done, NULL);
 	pthread_condattr_destroy(&monotonic);
 	compactor->held_end = &compactor->held;
-	return 0;
 }
 
 void compactor_destroy(struct compactor *compactor)
@@ -77,15 +75,40 @@ static void remove_job(struct compactor *compactor, struct merge_job *job)
 	free(job);
 }
 
-/* The one to go on with: of the lowest level, for what it waits for comes fastest. */
+/*
+ * Levels take turns, a piece each: every level has as much to merge as is written, so one that came always first would
+ * leave the others nothing under a steady load, and their runs would grow without bound. Within a level the oldest.
+ */
 static struct merge_job *next_job(const struct compactor *compactor)
 {
 	struct merge_job *best = NULL;
 
-	for (struct merge_job *job = compactor->jobs; job; job = job->next)
-		if (!job->barred && (!best || job->level < best->level))
+	for (struct merge_job *job = compactor->jobs; job; job = job->next) {
+		uint64_t turn = compactor->turns[job->level], best_turn = best ? compactor->turns[best->level] : 0;
+
+		if (!job->barred && (!best || turn < best_turn || (turn == best_turn && job->level <= best->level)))
 			best = job;
+	}
 	return best;
+}
+
+/* How many levels are being merged. */
+static uint32_t level_count(const struct compactor *compactor)
+{
+	uint64_t levels = 0;
+
+	for (const struct merge_job *job = compactor->jobs; job; job = job->next)
+		levels |= job->barred ? 0 : UINT64_C(1) << job->level;
+	return (uint32_t)__builtin_popcountll(levels);
+}
+
+/* A merge that rests keeps its runs where they are, so not all that is due can be done. */
+static int lasting_error(const struct compactor *compactor)
+{
+	for (const struct merge_job *job = compactor->jobs; job; job = job->next)
+		if (job->barred)
+			return job->barred;
+	return 0;
 }
 
 /* Of the next layer of a run that is being made. */
@@ -129,66 +152,13 @@ int compactor_resume(struct engine *engine)
 			}
 			job->inputs[job->input_count++] = manifest->runs[k].run_id;
 			/* What can't be read can't be merged, so it stays as far as it came. */
-			job->barred |= manifest_run_is_lost(&manifest->runs[k]);
+			if (manifest_run_is_lost(&manifest->runs[k]))
+				job->barred = -EBADMSG;
 		}
 		add_job(&engine->compactor, job);
 	}
+	engine->compactor.error = lasting_error(&engine->compactor);
 	return 0;
-}
-
-/* ---- layers that leave ---- */
-
-static void remove_layer(struct engine *engine, struct layer *layer)
-{
-	char name[LAYER_NAME_BYTES];
-
-	layer_name(layer->id, name);
-	engine_free_layer(layer);
-	(void)io_unlink(engine->layers_fd, name);
-}
-
-void compactor_hold(struct compactor *compactor)
-{
-	pthread_mutex_lock(&compactor->lock);
-	compactor->hold_count++;
-	pthread_mutex_unlock(&compactor->lock);
-}
-
-void compactor_remove_layer(struct engine *engine, struct layer *layer)
-{
-	struct compactor *compactor = &engine->compactor;
-	bool held;
-
-	pthread_mutex_lock(&compactor->lock);
-	held = compactor->hold_count > 0;
-	if (held) {
-		layer->next_held = NULL;
-		*compactor->held_end = layer;
-		compactor->held_end = &layer->next_held;
-	}
-	pthread_mutex_unlock(&compactor->lock);
-	if (!held)
-		remove_layer(engine, layer);
-}
-
-void compactor_release(struct engine *engine)
-{
-	struct compactor *compactor = &engine->compactor;
-	struct layer *layer = NULL;
-
-	pthread_mutex_lock(&compactor->lock);
-	if (--compactor->hold_count == 0) {
-		layer = compactor->held;
-		compactor->held = NULL;
-		compactor->held_end = &compactor->held;
-	}
-	pthread_mutex_unlock(&compactor->lock);
-	while (layer) {
-		struct layer *next = layer->next_held;
-
-		remove_layer(engine, layer);
-		layer = next;
-	}
 }
 
 /* ---- planning ---- */
@@ -293,8 +263,20 @@ static uint64_t window_bytes(struct engine *engine)
 	return engine_newest(engine).value - engine_oldest(engine).value + 1;
 }
 
-/* Plan a merge, if one is due. 0; -ENOMEM. *planned_out: whether. */
-static int plan_job(struct engine *engine, enum plan_wish wish, bool dry, bool *planned_out)
+static bool has_level(const struct compactor *compactor, uint32_t level)
+{
+	const struct merge_job *job = compactor->jobs;
+
+	while (job && (job->barred || job->level != level))
+		job = job->next;
+	return job != NULL;
+}
+
+/*
+ * Plan a merge, if one is due. A wish takes all there is, so it comes behind the merges under way (@waits), and before
+ * it only what writers need: one merge of level 0 at a time. 0; -ENOMEM. *job_out: NULL: none.
+ */
+static int plan_job(struct engine *engine, enum plan_wish wish, bool waits, bool dry, struct merge_job **job_out)
 {
 	struct plan_options options = {
 		.fanin_0 = engine->options.fanin_0,
@@ -302,24 +284,24 @@ static int plan_job(struct engine *engine, enum plan_wish wish, bool dry, bool *
 		.layer_bytes = engine->options.layer_size_bytes,
 		.horizon = engine_oldest(engine),
 		.window_bytes = window_bytes(engine),
-		.wish = wish,
+		.wish = waits ? PLAN_AS_NEEDED : wish,
 	};
+	struct plan plan = { .count = 0 };
 	struct plan_view view;
 	struct merge_job *job;
-	struct plan plan;
 	int err = plan_view_take(engine, &view);
 
-	*planned_out = false;
-	if (!err) {
+	*job_out = NULL;
+	if (!err)
 		plan = compaction_plan(view.runs, view.count, &options);
-		if (plan.count) {
-			job = job_from_plan(engine, &view, &plan);
-			err = job ? 0 : -ENOMEM;
-			if (job) {
-				job->dry = dry && plan.wished;
-				add_job(&engine->compactor, job);
-				*planned_out = true;
-			}
+	if (plan.count && waits && (view.runs[plan.first].level || has_level(&engine->compactor, 1)))
+		plan.count = 0;
+	if (plan.count) {
+		job = *job_out = job_from_plan(engine, &view, &plan);
+		err = job ? 0 : -ENOMEM;
+		if (job) {
+			job->dry = dry && plan.wished;
+			add_job(&engine->compactor, job);
 		}
 	}
 	plan_view_free(&view);
@@ -358,15 +340,6 @@ static void bar(struct engine *engine, struct merge_job *job, int err)
 		 (unsigned long long)job->end.value, strerror(-err));
 	job->barred = err;
 	wish_fail(&engine->compactor, err);
-}
-
-/* A merge that rests keeps its runs where they are, so not all that is due can be done. */
-static int lasting_error(const struct compactor *compactor)
-{
-	for (const struct merge_job *job = compactor->jobs; job; job = job->next)
-		if (job->barred)
-			return job->barred;
-	return 0;
 }
 
 /* One merge at a time has buffers. The others go on by what is on disk, which costs a seek in each of their inputs. */
@@ -425,7 +398,7 @@ static int advance(struct engine *engine, struct merge_job *job)
 	err = do_piece(engine, job, &fatal);
 	atomic_fetch_add(&compactor->busy_ns, (uint64_t)(engine_clock_ns() - start_ns));
 	if (err >= 0) {
-		engine_pace_learn(engine);
+		engine_pace_learn(engine, level_count(compactor));
 		set_error(compactor, lasting_error(compactor));
 		if (err == 1)
 			finish_job(compactor, job);
@@ -439,7 +412,7 @@ static int advance(struct engine *engine, struct merge_job *job)
 		wish_fail(compactor, err);
 		return 1;
 	}
-	if (err != -ENOSPC && err != -EDQUOT && err != -ENOMEM && !job->dry) {
+	if (!error_may_pass(err) && !job->dry) {
 		bar(engine, job, err);
 		return 0;
 	}
@@ -453,24 +426,25 @@ static int advance(struct engine *engine, struct merge_job *job)
 static int compactor_step(struct engine *engine, enum plan_wish wish, bool dry)
 {
 	struct compactor *compactor = &engine->compactor;
+	bool waits = wish != PLAN_AS_NEEDED && next_job(compactor);
 	struct merge_job *job;
-	bool planned;
 	int err;
 
 	horizon_move(engine);
 	/* Something of a lower level may have come since. */
-	err = plan_job(engine, wish, dry, &planned);
+	err = plan_job(engine, wish, waits, dry, &job);
 	if (err) {
 		set_error(compactor, err);
 		wish_fail(compactor, err);
 		return 2;
 	}
+	/* There is nothing to be done for it. */
+	if (wish != PLAN_AS_NEEDED && !waits && !(job && job->wished))
+		wish_end(compactor, &(struct engine_gc){ 0 }, lasting_error(compactor));
 	job = next_job(compactor);
-	if (!job) {
-		if (wish != PLAN_AS_NEEDED)
-			wish_end(compactor, &(struct engine_gc){ 0 }, 0);
+	if (!job)
 		return 1;
-	}
+	compactor->turns[job->level] = ++compactor->turn;
 	return advance(engine, job) ? 2 : 0;
 }
 
@@ -561,6 +535,20 @@ void compactor_poke(struct engine *engine)
 
 /* ---- what a caller may wish for ---- */
 
+/* Does nobody wait for wishes any more? compact_lock is held. */
+static bool is_over(const struct compactor *compactor)
+{
+	return compactor->stopping || compactor->waits_ended;
+}
+
+void engine_end_waits(struct engine *engine)
+{
+	pthread_mutex_lock(&engine->compactor.lock);
+	engine->compactor.waits_ended = true;
+	pthread_cond_broadcast(&engine->compactor.done);
+	pthread_mutex_unlock(&engine->compactor.lock);
+}
+
 static int make_wish(struct engine *engine, enum plan_wish wish, bool dry, struct engine_gc *gc_out)
 {
 	struct compactor *compactor = &engine->compactor;
@@ -570,16 +558,26 @@ static int make_wish(struct engine *engine, enum plan_wish wish, bool dry, struc
 	if (!compactor->runs || atomic_load(&engine->failed))
 		return -EROFS;
 	pthread_mutex_lock(&compactor->lock);
-	while (compactor->wish_busy && !compactor->stopping)
+	while (compactor->wish_busy && !is_over(compactor))
 		pthread_cond_wait(&compactor->done, &compactor->lock);
+	if (compactor->waits_ended) {
+		pthread_mutex_unlock(&compactor->lock);
+		return -ESHUTDOWN;
+	}
 	compactor->wish_busy = true;
 	compactor->wish = wish;
 	compactor->wish_dry = dry;
 	done = compactor->wishes_done;
 	poke(compactor);
-	while (compactor->wishes_done == done && !compactor->stopping)
+	while (compactor->wishes_done == done && !is_over(compactor))
 		pthread_cond_wait(&compactor->done, &compactor->lock);
-	err = compactor->wishes_done == done ? -EROFS : compactor->wish_error;
+	if (compactor->wishes_done != done) {
+		err = compactor->wish_error;
+	} else {
+		/* What was begun for it goes on. */
+		compactor->wish = PLAN_AS_NEEDED;
+		err = compactor->waits_ended ? -ESHUTDOWN : -EROFS;
+	}
 	if (gc_out && !err)
 		*gc_out = compactor->gc;
 	compactor->wish_busy = false;

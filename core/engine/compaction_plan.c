@@ -123,39 +123,17 @@ static struct plan plan_prefix(const struct plan_run *runs, uint32_t count, stru
 	return merge_of(runs, 0, n, o);
 }
 
-static struct plan plan_level_0(const struct plan_run *runs, uint32_t count,
-				const struct plan_options *o)
-{
-	for (uint32_t first = 0; first < count; first++) {
-		uint32_t n = stretch(runs, count, first);
-
-		if (n && runs[first].level == 0)
-			return merge_of(runs, first, n, o);
-	}
-	return (struct plan){ 0, 0, 0, false };
-}
-
 struct plan compaction_plan(const struct plan_run *runs, uint32_t count,
 			    const struct plan_options *options)
 {
 	struct plan_options o = complete(options);
-	struct plan plan = plan_tiers(runs, count, &o);
+	struct plan plan = { 0, 0, 0, false };
 
-	if (plan.count)
-		return plan;
-	switch (o.wish) {
-	case PLAN_AS_NEEDED:
-		break;
-	case PLAN_TIDY:
-		plan = plan_level_0(runs, count, &o);
-		break;
-	case PLAN_COLLECT:
-		plan = plan_prefix(runs, count, o.horizon, &o);
-		break;
-	case PLAN_ALL:
-		plan = plan_prefix(runs, count, LSN_HEAD, &o);
-		break;
-	}
+	/* First, or it would never come where writers keep all others busy. */
+	if (o.wish != PLAN_AS_NEEDED)
+		plan = plan_prefix(runs, count, o.wish == PLAN_ALL ? LSN_HEAD : o.horizon, &o);
 	plan.wished = plan.count > 0;
+	if (!plan.count)
+		plan = plan_tiers(runs, count, &o);
 	return plan.count ? plan : plan_expired(runs, count, &o);
 }

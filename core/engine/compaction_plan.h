@@ -41,7 +41,6 @@ struct plan_options {
 	enum plan_wish {
 		PLAN_AS_NEEDED,
 		PLAN_COLLECT,           /* merge all runs that begin below the horizon */
-		PLAN_TIDY,              /* merge all of level 0 */
 		PLAN_ALL,               /* merge everything into one run */
 	} wish;
 };

@@ -202,7 +202,7 @@ int engine_open(int dir_fd, const struct engine_options *options, struct report 
 	engine_init_locks(engine);
 	pins_init(&engine->pins);
 	compactor_init(&engine->compactor);
-	engine_pace_learn(engine);
+	engine_pace_learn(engine, 1);
 	err = manifest_open(&engine->manifest, dir_fd, !options->read_only, report);
 	if (err)
 		goto out;

@@ -91,6 +91,12 @@ uint64_t engine_ino_next(const struct engine *engine);
 int engine_commit(struct engine *engine, struct batch_entry *entries, size_t count,
 		  int64_t time_ns, struct lsn *lsn_out);
 
+/*
+ * To be called before each change, with no lock and no guard held: where compaction has fallen behind, writers sleep as
+ * long as what they committed so far costs, and at the last limit until it has caught up.
+ */
+void engine_pace(struct engine *engine);
+
 /* Make everything up to now durable. 0 and *lsn_out; -errno. */
 int engine_sync(struct engine *engine, struct lsn *lsn_out);
 
@@ -142,10 +148,13 @@ struct engine_gc {
 };
 
 /* Freeze, and merge all there is into one run. Waits. 0; -EROFS; -ENOSPC; -EBADMSG: a layer can't be
- * read; -errno. */
+ * read; -ESHUTDOWN: engine_end_waits; -errno. */
 int engine_compact(struct engine *engine);
 /* Drop what nobody needs: merge all that begins below the horizon. @dry: count only. Waits. As above. */
 int engine_gc(struct engine *engine, bool dry, struct engine_gc *gc_out);
+/* The engine is about to be closed: those who wait in the two calls above, and who come, are let go. What was begun for
+ * them goes on until the close, and in the next life. Any thread. */
+void engine_end_waits(struct engine *engine);
 
 /* ---- reading: under a guard ---- */
 

@@ -3,14 +3,15 @@
  *
  * Three locks. sync_lock guards who flushes and is not held meanwhile; syncs that
  * come then gather into the next flush. manifest_lock is held across the append
- * of a record, by the two background threads only, and nothing is taken inside
- * it. commit_lock guards everything below it in struct engine that is not atomic
+ * of a record, by the threads behind and who sets the window, and nothing is taken
+ * inside it. commit_lock guards everything below it in struct engine that is not atomic
  * or constant. Neither it nor sync_lock is ever held across disk I/O, and
  * no two of the three are held at once.
  */
 #ifndef VARVE_ENGINE_INTERNAL_H
 #define VARVE_ENGINE_INTERNAL_H
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -77,7 +78,7 @@ struct engine {
 	_Atomic uint64_t pace_cost_ns, pace_debt_ns, pace_slept_ns;
 
 	pthread_mutex_t commit_lock;
-	pthread_cond_t turn;            /* a batch was published, or a spare came or can't come */
+	pthread_cond_t turn;            /* a batch was published, a spare came or can't come, a layer was sealed or can't be */
 	pthread_cond_t work;            /* wakes the background */
 	pthread_cond_t spare_work;      /* wakes the maker of spares */
 	pthread_cond_t sealed;          /* a layer was sealed, or can't be */
@@ -94,12 +95,19 @@ struct engine {
 	bool stopping;
 	uint64_t spare_tries;           /* attempts to make a spare that ended */
 	int spare_error;                /* of the last attempt */
-	int seal_error;                 /* of the last attempt to seal */
+	int seal_error;                 /* of the last attempt to freeze or seal; engine_freeze's */
+	int frozen_error;               /* of the last attempt to seal frozen[0]; 0: none failed */
 	uint64_t idle_newest;           /* the newest LSN when the background last looked */
 	int64_t idle_since_ns;          /* CLOCK_MONOTONIC since which it is that */
 	struct lend lend;
 	int64_t open_since_ns;          /* CLOCK_MONOTONIC when the open layer got its first batch; 0: empty */
 };
+
+/* Did it fail for want of what there may be more of later? */
+static inline bool error_may_pass(int err)
+{
+	return err == -ENOSPC || err == -EDQUOT || err == -ENOMEM || err == -EMFILE || err == -ENFILE;
+}
 
 /* Take no more commits, and say why, once. Any thread. */
 void engine_fail(struct engine *engine, int err, const char *what);
@@ -128,9 +136,10 @@ void engine_gc_pin(struct engine_gc *gc, struct lsn lsn, uint64_t bytes);
 bool engine_can_compact(struct engine *engine);
 
 /* pace.c */
-/* Make a writer of @bytes pay for compaction that fell behind. No lock is held. */
-void engine_pace(struct engine *engine, size_t bytes);
-void engine_pace_learn(struct engine *engine);
+/* What @bytes cost is owed, and paid by engine_pace. */
+void pace_charge(struct engine *engine, size_t bytes);
+/* Learn what a byte costs compaction, of which @level_count levels take turns. */
+void engine_pace_learn(struct engine *engine, uint32_t level_count);
 /* What @bytes cost a writer where there are @run_count runs of level 0 and a byte takes compaction @cost_ns. */
 uint64_t pace_debt(uint32_t run_count, uint64_t bytes, uint64_t cost_ns);
 

@@ -42,6 +42,7 @@ static int spare_make(struct engine *engine, struct open_layer **spare_out)
 	uint64_t layer_id = engine_new_id(engine);
 	struct open_layer *spare = NULL;
 	char name[LAYER_NAME_BYTES];
+	bool broken = false;
 	int err;
 
 	*spare_out = NULL;
@@ -52,13 +53,14 @@ static int spare_make(struct engine *engine, struct open_layer **spare_out)
 	if (!err) {
 		pthread_mutex_lock(&engine->manifest_lock);
 		err = manifest_layer_opened(&engine->manifest, layer_id);
+		broken = engine->manifest.broken;
 		pthread_mutex_unlock(&engine->manifest_lock);
 	}
 	if (err) {
 		open_layer_close(spare);
 		layer_name(layer_id, name);
 		/* After a failed write the manifest may name it: then it stays. */
-		if (!engine->manifest.broken)
+		if (!broken)
 			io_unlink(engine->layers_fd, name);
 		else
 			engine_fail(engine, err, "the manifest could not be written");
@@ -162,7 +164,7 @@ static int seal_oldest(struct engine *engine)
 					 sealed_layer_footer(sealed)->end);
 	if (err)
 		sealed_layer_close(sealed);
-	engine->seal_error = err;
+	engine->seal_error = engine->frozen_error = err;
 	if (!err) {
 		engine->frozen_count--;
 		memmove(engine->frozen, engine->frozen + 1,
@@ -170,8 +172,8 @@ static int seal_oldest(struct engine *engine)
 		guard_free_later(&layer->base.garbage, free_open_layer);
 		atomic_fetch_add(&engine->freeze_count, 1);
 		engine_count_level_0(engine);
-		pthread_cond_broadcast(&engine->turn);
 	}
+	pthread_cond_broadcast(&engine->turn);
 	pthread_cond_broadcast(&engine->sealed);
 	return err;
 }
@@ -215,11 +217,8 @@ static void wait_for_work(struct engine *engine)
  * commit_lock is held. False: it can't be done now. */
 static bool freeze_due_layer(struct engine *engine)
 {
-	const struct open_layer *before = engine->open;
 	int err = engine_flip(engine);
 
-	if (engine->open != before)
-		engine->freeze_wanted = false;
 	if (err && engine->freeze_wanted) {
 		engine->freeze_wanted = false;
 		engine->seal_error = err;
@@ -242,7 +241,7 @@ static bool background_step(struct engine *engine)
 		if (!err)
 			compactor_poke(engine);
 		/* Only what did not fail in a sync may be tried again. */
-		if (err && (layer->sync_failed || (err != -ENOMEM && err != -ENOSPC))) {
+		if (err && (layer->sync_failed || !error_may_pass(err))) {
 			engine_fail(engine, err, "a layer could not be sealed");
 			pthread_cond_broadcast(&engine->turn);
 		}
@@ -272,6 +271,14 @@ void *background_main(void *context)
 	return NULL;
 }
 
+/* Is any of what was there below @wanted not sealed yet? The frozen layers lie before the open one. commit_lock is held. */
+static bool is_unsealed_below(const struct engine *engine, uint64_t wanted)
+{
+	const struct open_layer *first = engine->frozen_count ? engine->frozen[0] : engine->open;
+
+	return first && first->base.start.value < wanted;
+}
+
 int engine_freeze(struct engine *engine)
 {
 	uint64_t wanted;
@@ -286,9 +293,8 @@ int engine_freeze(struct engine *engine)
 	engine->freeze_wanted = engine->open && engine->open->base.start.value < wanted;
 	engine->seal_error = 0;
 	pthread_cond_signal(&engine->work);
-	/* Until the open layer begins at or behind what there was, and none is frozen. */
-	while (!err && (engine->frozen_count ||
-			(engine->open && engine->open->base.start.value < wanted))) {
+	/* Not for what writers fill meanwhile. */
+	while (!err && is_unsealed_below(engine, wanted)) {
 		pthread_cond_wait(&engine->sealed, &engine->commit_lock);
 		err = atomic_load(&engine->failed) ? -EROFS : engine->seal_error;
 	}

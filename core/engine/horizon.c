@@ -12,15 +12,16 @@
 #include "compact.h"
 #include "engine_internal.h"
 
+static const struct key time_key = { KEY_TIME_INO, (uint64_t)KEY_TIME << KEY_INDEX_BITS };
+
 int run_time_at(const struct layer_guard *guard, const struct layer_run *run, struct lsn lsn,
 		struct version *version_out, int64_t *time_out)
 {
-	struct key key = key_make(KEY_TIME_INO, KEY_TIME, 0);
-	struct layer *layer = layer_run_find(run, key, lsn);
+	struct layer *layer = layer_run_find(run, time_key, lsn);
 	uint8_t bytes[8];
 	struct get_cursor c;
 	size_t size;
-	int err = layer ? layer_find(layer, key, lsn, version_out) : 1;
+	int err = layer ? layer_find(layer, time_key, lsn, version_out) : 1;
 
 	if (!err)
 		err = engine_load(guard, version_out, bytes, sizeof(bytes), &size);
@@ -55,11 +56,19 @@ static struct lsn search_run(const struct layer_guard *guard, const struct layer
 	return lsn_make(low);
 }
 
-static struct lsn horizon_by_time(struct engine *engine, int64_t until_ns)
+static struct lsn horizon_by_time(struct engine *engine, uint64_t window_ns)
 {
 	struct lsn horizon = { 0 };
 	struct layer_guard guard;
+	struct timespec now;
+	int64_t until_ns;
 
+	clock_gettime(CLOCK_REALTIME, &now);
+	until_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+	/* Nothing is older than the epoch. */
+	if (until_ns < 0 || window_ns > (uint64_t)until_ns)
+		return horizon;
+	until_ns -= (int64_t)window_ns;
 	layer_guard_take(&guard, &engine->maps);
 	for (uint32_t i = 0; i < guard.map->run_count; i++) {
 		const struct layer_run *run = guard.map->runs[i];
@@ -67,6 +76,9 @@ static struct lsn horizon_by_time(struct engine *engine, int64_t until_ns)
 
 		if (!run_is_sealed(run))
 			break;
+		/* Its times were merged already: the run it goes into has them, and those of all its span. */
+		if (key_compare(time_key, run->from) < 0)
+			continue;
 		if (run->level)
 			reached = search_run(&guard, run, until_ns);
 		else if (sealed_layer_footer((struct sealed_layer *)run->layer)->time_last_ns <=
@@ -91,6 +103,7 @@ void engine_window_get(struct engine *engine, struct engine_window *window_out)
 
 int engine_window_set(struct engine *engine, const struct engine_window *window)
 {
+	bool broken;
 	int err;
 
 	if (engine->options.read_only || atomic_load(&engine->failed))
@@ -101,8 +114,9 @@ int engine_window_set(struct engine *engine, const struct engine_window *window)
 		atomic_store(&engine->window_ns, window->time_ns);
 		atomic_store(&engine->window_bytes, window->bytes);
 	}
+	broken = engine->manifest.broken;
 	pthread_mutex_unlock(&engine->manifest_lock);
-	if (err && engine->manifest.broken)
+	if (err && broken)
 		engine_fail(engine, err, "the manifest could not be written");
 	if (!err) {
 		horizon_move(engine);
@@ -141,17 +155,13 @@ void horizon_move(struct engine *engine)
 	struct engine_window window;
 	uint64_t newest = engine_newest(engine).value;
 	struct lsn horizon = { 0 };
-	struct timespec now;
 
 	engine_window_get(engine, &window);
 	if (window.bytes && newest > window.bytes)
 		horizon = lsn_make(newest - window.bytes);
 	if (window.time_ns) {
-		struct lsn by_time;
+		struct lsn by_time = horizon_by_time(engine, window.time_ns);
 
-		clock_gettime(CLOCK_REALTIME, &now);
-		by_time = horizon_by_time(engine, (int64_t)now.tv_sec * 1000000000 + now.tv_nsec -
-							  (int64_t)window.time_ns);
 		if (by_time.value > horizon.value)
 			horizon = by_time;
 	}

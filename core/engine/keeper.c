@@ -196,7 +196,10 @@ static bool may_go(struct keeper *keeper, struct lsn next)
 	return !(newest && key_kind(entry->key) == KEY_ATTR && is_built_upon(keeper, entry));
 }
 
-/* The value at the pending version, whole. A version that can't be read is lost. */
+/*
+ * The value at a version, whole. One that is damaged is lost, and refused as before. Any other error is the
+ * merge's: what can't be read just now may be readable the next time.
+ */
 static int make_image(struct keeper *keeper, struct table_entry *entry)
 {
 	const struct retention_hooks *hooks = &keeper->engine->options.retention;
@@ -206,6 +209,7 @@ static int make_image(struct keeper *keeper, struct table_entry *entry)
 	struct layer_guard guard;
 	struct version version;
 	size_t size = 0;
+	bool found;
 	int err;
 
 	if (!keeper->image)
@@ -215,12 +219,13 @@ static int make_image(struct keeper *keeper, struct table_entry *entry)
 	assert(room <= page_bytes);
 	engine_guard_take(keeper->engine, &guard);
 	err = engine_find(&guard, entry->key, entry->lsn, &version);
-	if (!err && version.lsn.value != entry->lsn.value)
+	if (err == 1 || (!err && version.lsn.value != entry->lsn.value))
 		err = -EUCLEAN;
-	if (!err)
+	found = !err;
+	if (found)
 		err = engine_load(&guard, &version, keeper->image, room, &size);
 	layer_guard_drop(&guard);
-	if (err == -ENOMEM)
+	if (err && !(found && (err == -EBADMSG || err == -EUCLEAN)))
 		return err;
 	entry->weight = 0;
 	entry->form = err ? VERSION_LOST : VERSION_IMAGE;

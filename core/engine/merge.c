@@ -64,7 +64,8 @@ static int keep_time(void *context, struct lsn lsn, int64_t time_ns)
 	const struct batch_time *last =
 		source->time_count ? &source->times[source->time_count - 1] : NULL;
 
-	if (last && time_ns < last->time_ns + MERGE_TIME_STEP_NS)
+	/* The clock may have been set back; and any time may be in a file. */
+	if (last && (time_ns < last->time_ns || (uint64_t)time_ns - (uint64_t)last->time_ns < MERGE_TIME_STEP_NS))
 		return 0;
 	if (source->time_count == source->time_room) {
 		uint32_t room = source->time_room ? 2 * source->time_room : 256;

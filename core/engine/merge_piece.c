@@ -204,14 +204,17 @@ static int open_layers(struct piece *piece)
 	piece->layers = calloc(piece->count + (size_t)1, sizeof(struct layer *));
 	if (!piece->layers)
 		return -ENOMEM;
+	piece->write_failed = false;
 	for (uint32_t i = 0; i < piece->count && !err; i++) {
 		err = table_layer_new(&piece->summaries[i], &engine->store, engine->cache,
 				      engine->files, &piece->layers[i]);
 		if (!err)
 			err = table_layer_verify(piece->layers[i]);
 	}
-	if (!err && piece->count)
-		err = io_sync_dir(engine->layers_fd);
+	if (!err) {
+		piece->write_failed = true;
+		err = piece->count ? io_sync_dir(engine->layers_fd) : 0;
+	}
 	return err;
 }
 
@@ -478,8 +481,8 @@ int merge_piece(struct engine *engine, struct merge_job *job, const struct piece
 		job->from = upto;
 	else
 		merge_job_rest(&engine->compactor, job);
-	*fatal_out = piece.broken || (err && piece.write_failed && err != -ENOSPC && err != -ENOMEM &&
-				      err != -EDQUOT && err != -ECANCELED);
+	*fatal_out = piece.broken ||
+		     (err && piece.write_failed && !error_may_pass(err) && err != -ECANCELED);
 	piece_end(&piece);
 	return err ? err : last;
 }

@@ -27,7 +27,7 @@ void repair_done(struct repair *repair, const char *format, ...)
 	repair->hooks->done(repair->hooks->context, text);
 }
 
-/* What can't be read becomes zeros in the copy. */
+/* Sectors that can't be read are zeros in the copy. */
 static int copy_bytes(int from_fd, int to_fd)
 {
 	uint8_t *buffer = malloc(COPY_BYTES);
@@ -37,8 +37,7 @@ static int copy_bytes(int from_fd, int to_fd)
 	for (uint64_t at = 0; !err && at < size; at += COPY_BYTES) {
 		size_t here = size - at < COPY_BYTES ? (size_t)(size - at) : COPY_BYTES;
 
-		if (io_read(from_fd, buffer, here, at))
-			memset(buffer, 0, here);
+		io_read_salvage(from_fd, buffer, here, at, NULL, NULL);
 		err = io_write(to_fd, buffer, here, at);
 	}
 	free(buffer);

@@ -65,7 +65,7 @@ static int rebuild(struct repair *repair, struct manifest_run *entry)
 	snprintf(new_name, sizeof(new_name), "%s.new", name);
 	err = open_layer_rebuild(repair->layers_fd, entry->run_id, &repair->manifest.store, &footer,
 				 new_name, &file_bytes);
-	if (err == -EIO || err == -EUCLEAN)
+	if (err == -EUCLEAN)
 		return 1;
 	if (!err)
 		err = repair_set_aside(repair, repair->layers_fd, name);
@@ -153,7 +153,7 @@ static int rebuild_table(struct repair *repair, struct table_summary *table)
 	int err = table_rebuild(repair->layers_fd, table, &manifest->store, manifest->id_next,
 				manifest->compression, &made);
 
-	if (err == -EBADMSG || err == -EUCLEAN || err == -EIO)
+	if (err == -EBADMSG || err == -EUCLEAN)
 		return 1;
 	if (!err)
 		err = io_sync_dir(repair->layers_fd);

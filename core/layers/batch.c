@@ -166,7 +166,7 @@ static bool skip_entry_head(struct get_cursor *c, uint64_t *payload_bytes_out)
 	index = get_varint(c);
 	*payload_bytes_out = get_varint(c);
 	get_u64(c);
-	return !c->bad && kind != 0 && index <= KEY_INDEX_MAX && form >= VERSION_IMAGE &&
+	return !c->bad && kind != 0 && kind < KEY_KIND_LIMIT && index <= KEY_INDEX_MAX && form >= VERSION_IMAGE &&
 	       form <= VERSION_TOMBSTONE && weight <= VERSION_WEIGHT_MAX &&
 	       (weight == 0 || form == VERSION_PATCH);
 }

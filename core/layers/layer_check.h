@@ -57,7 +57,7 @@ struct layer_check_target {
 };
 
 struct layer_check_result {
-	bool missing;                   /* there is no such file */
+	bool missing;                   /* there is no such file, or it can't be opened */
 	bool started;                   /* false of a spare */
 	bool header_bad, index_bad, log_bad;    /* log_bad: heads that do not follow */
 	bool footer_bad;                /* of a table layer: so nothing in it is found */

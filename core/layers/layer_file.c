@@ -15,16 +15,51 @@ static const char footer_magic[8] = { 'V', 'A', 'R', 'V', 'E', 'E', 'N', 'D' };
 #define HEADER_USED_BYTES 56u
 #define BLOCK_CHECKSUM_AT LAYER_BLOCK_PAYLOAD_BYTES
 
+void layer_head_put(struct put_cursor *c, const char magic[LAYER_MAGIC_BYTES], uint32_t version,
+		    const struct store_identity *store)
+{
+	put_bytes(c, magic, LAYER_MAGIC_BYTES);
+	put_u32(c, version);
+	put_u32(c, store->page_size_bytes);
+	put_bytes(c, store->id, sizeof(store->id));
+}
+
+int layer_head_get(struct get_cursor *c, const char magic[LAYER_MAGIC_BYTES], uint32_t version,
+		   const struct store_identity *store)
+{
+	const uint8_t *found_magic = get_bytes(c, LAYER_MAGIC_BYTES);
+	uint32_t found_version = get_u32(c), page_size = get_u32(c);
+	const uint8_t *id = get_bytes(c, sizeof(store->id));
+
+	if (c->bad || memcmp(found_magic, magic, LAYER_MAGIC_BYTES) != 0)
+		return -EUCLEAN;
+	if (found_version > version)
+		return -EPROTONOSUPPORT;
+	if (memcmp(id, store->id, sizeof(store->id)) != 0)
+		return -EXDEV;
+	return page_size == store->page_size_bytes ? 0 : -EUCLEAN;
+}
+
+void layer_head_identity(const uint8_t bytes[LAYER_HEAD_BYTES], uint64_t (*seed_of)(const uint8_t id[16]),
+			 struct store_identity *store_out)
+{
+	struct get_cursor c = get_cursor(bytes, LAYER_HEAD_BYTES);
+
+	memset(store_out, 0, sizeof(*store_out));
+	get_bytes(&c, LAYER_MAGIC_BYTES);
+	get_u32(&c);
+	store_out->page_size_bytes = get_u32(&c);
+	memcpy(store_out->id, get_bytes(&c, sizeof(store_out->id)), sizeof(store_out->id));
+	store_out->seed = seed_of(store_out->id);
+}
+
 void layer_header_encode(const struct layer_header *header, const struct store_identity *store,
 			 uint8_t bytes_out[LAYER_HEADER_BYTES])
 {
 	struct put_cursor c = put_cursor(bytes_out, LAYER_HEADER_BYTES);
 
 	memset(bytes_out, 0, LAYER_HEADER_BYTES);
-	put_bytes(&c, header_magic, sizeof(header_magic));
-	put_u32(&c, LAYER_FORMAT_VERSION);
-	put_u32(&c, store->page_size_bytes);
-	put_bytes(&c, store->id, sizeof(store->id));
+	layer_head_put(&c, header_magic, LAYER_FORMAT_VERSION, store);
 	put_u64(&c, header->layer_id);
 	put_u64(&c, header->start.value);
 	put_u64(&c, header->chain_start);
@@ -35,25 +70,18 @@ int layer_header_decode(const uint8_t bytes[LAYER_HEADER_BYTES],
 			const struct store_identity *store, struct layer_header *header_out)
 {
 	struct get_cursor c = get_cursor(bytes, LAYER_HEADER_BYTES);
-	const uint8_t *magic = get_bytes(&c, sizeof(header_magic));
-	uint32_t version = get_u32(&c);
-	uint32_t page_size = get_u32(&c);
-	const uint8_t *id = get_bytes(&c, sizeof(store->id));
+	int err;
 
 	memset(header_out, 0, sizeof(*header_out));
 	if (all_zero(bytes, LAYER_HEADER_BYTES))
 		return 1;
-	if (memcmp(magic, header_magic, sizeof(header_magic)) != 0)
-		return -EUCLEAN;
-	if (version > LAYER_FORMAT_VERSION)
-		return -EPROTONOSUPPORT;
-	if (memcmp(id, store->id, sizeof(store->id)) != 0)
-		return -EXDEV;
+	err = layer_head_get(&c, header_magic, LAYER_FORMAT_VERSION, store);
+	if (err)
+		return err;
 	header_out->layer_id = get_u64(&c);
 	header_out->start = lsn_make(get_u64(&c));
 	header_out->chain_start = get_u64(&c);
 	if (get_u64(&c) != checksum(bytes, HEADER_USED_BYTES, store->seed) ||
-	    page_size != store->page_size_bytes ||
 	    header_out->start.value >= LSN_LIMIT - LAYER_SIZE_MAX)
 		return -EUCLEAN;
 	return 0;
@@ -63,15 +91,9 @@ int layer_header_identity(const uint8_t bytes[LAYER_HEADER_BYTES],
 			  uint64_t (*seed_of)(const uint8_t id[16]),
 			  struct store_identity *store_out)
 {
-	struct get_cursor c = get_cursor(bytes, LAYER_HEADER_BYTES);
 	struct layer_header header;
 
-	memset(store_out, 0, sizeof(*store_out));
-	get_bytes(&c, sizeof(header_magic));
-	get_u32(&c);
-	store_out->page_size_bytes = get_u32(&c);
-	memcpy(store_out->id, get_bytes(&c, sizeof(store_out->id)), sizeof(store_out->id));
-	store_out->seed = seed_of(store_out->id);
+	layer_head_identity(bytes, seed_of, store_out);
 	return layer_header_decode(bytes, store_out, &header) ? -EUCLEAN : 0;
 }
 
@@ -129,7 +151,7 @@ void layer_footer_encode(const struct layer_footer *footer, const struct store_i
 	layer_block_seal(block_out, store, footer->layer_id, footer->footer_block);
 }
 
-/* The parts must lie where so many keys and versions put them. */
+/* The parts must lie where so many keys and versions put them, and these be no more than the log can hold. */
 static bool footer_is_consistent(const struct layer_footer *footer, uint64_t file_bytes)
 {
 	struct layer_index_shape shape =
@@ -138,6 +160,9 @@ static bool footer_is_consistent(const struct layer_footer *footer, uint64_t fil
 
 	if (footer->end.value < footer->start.value || footer->end.value >= LSN_LIMIT ||
 	    footer->end.value - footer->start.value > LAYER_SIZE_MAX)
+		return false;
+	if (footer->key_count > footer->version_count ||
+	    footer->version_count > footer->end.value - footer->start.value)
 		return false;
 	log_end = LAYER_HEADER_BYTES + footer->end.value - footer->start.value;
 	first_block = (log_end + LAYER_BLOCK_BYTES - 1) / LAYER_BLOCK_BYTES;

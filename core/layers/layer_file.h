@@ -38,6 +38,24 @@ struct store_identity {
 	uint32_t page_size_bytes;
 };
 
+/*
+ * The head that the files of both kinds of layers begin with: 8 bytes of magic, u32 format version, u32 page
+ * size, the store's id.
+ */
+#define LAYER_HEAD_BYTES 32u
+#define LAYER_MAGIC_BYTES 8u
+struct get_cursor;
+struct put_cursor;
+void layer_head_put(struct put_cursor *c, const char magic[LAYER_MAGIC_BYTES], uint32_t version,
+		    const struct store_identity *store);
+/* 0; -EUCLEAN: another magic, or another page size; -EXDEV: of another store; -EPROTONOSUPPORT: a format above
+ * @version. */
+int layer_head_get(struct get_cursor *c, const char magic[LAYER_MAGIC_BYTES], uint32_t version,
+		   const struct store_identity *store);
+/* Whose it says that it is; the seed is what the id gives (@seed_of). */
+void layer_head_identity(const uint8_t bytes[LAYER_HEAD_BYTES], uint64_t (*seed_of)(const uint8_t id[16]),
+			 struct store_identity *store_out);
+
 struct layer_header {
 	uint64_t layer_id;
 	struct lsn start;               /* the LSN before its first batch */

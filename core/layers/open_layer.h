@@ -67,7 +67,8 @@ struct open_layer_recovery {
  * version gets -EBADMSG. The history ends at open_layer_end; if that is below
  * recovery_out->durable, what is missing had been synced: read it again with that
  * @durable, and if it ends there then, too, the file is damaged.
- * 0; -EUCLEAN; -EXDEV; -EPROTONOSUPPORT; -ENOENT; -errno.
+ * 0; -EUCLEAN; -EXDEV; -EPROTONOSUPPORT; -ENOENT; -EIO: the file can't be read, or was cut short
+ * meanwhile; -errno.
  */
 int open_layer_recover(int dir_fd, uint64_t layer_id, const struct store_identity *store,
 		       struct lsn start, uint64_t chain, struct lsn durable, bool writable,
@@ -130,9 +131,9 @@ int open_layer_seal(struct open_layer *layer, struct layer_footer *footer_out);
 /*
  * Make the layer's file anew under the name @new_name: header, the log of the old one up to
  * @footer's end, and an index and footer of that log. Its heads are whole (layer_check.h);
- * payloads that are damaged stay so, and are found and refused. Start, end and chains are
- * @footer's. Synced; the name is the caller's to publish. The old file is not touched.
- * 0 and *file_bytes_out; -ENOSPC; -EUCLEAN: the heads are not whole; -EIO; -ENOMEM; -errno.
+ * payloads that are damaged stay so, and sectors of them that can't be read are zeros; both are found and refused. Start,
+ * end and chains are @footer's. Synced; the name is the caller's to publish. The old file is not touched.
+ * 0 and *file_bytes_out; -ENOSPC; -EUCLEAN: the heads are not whole; -ENOMEM; -errno.
  */
 int open_layer_rebuild(int dir_fd, uint64_t layer_id, const struct store_identity *store,
 		       const struct layer_footer *footer, const char *new_name,

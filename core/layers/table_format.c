@@ -17,10 +17,7 @@ void table_header_encode(const struct table_header *header, const struct store_i
 {
 	struct put_cursor c = put_cursor(bytes_out, TABLE_HEADER_BYTES);
 
-	put_bytes(&c, header_magic, sizeof(header_magic));
-	put_u32(&c, TABLE_FORMAT_VERSION);
-	put_u32(&c, store->page_size_bytes);
-	put_bytes(&c, store->id, sizeof(store->id));
+	layer_head_put(&c, header_magic, TABLE_FORMAT_VERSION, store);
 	put_u64(&c, header->layer_id);
 	put_u64(&c, header->start.value);
 	put_u64(&c, header->end.value);
@@ -36,22 +33,16 @@ int table_header_decode(const uint8_t bytes[TABLE_HEADER_BYTES], const struct st
 			struct table_header *header_out)
 {
 	struct get_cursor c = get_cursor(bytes, TABLE_HEADER_BYTES);
-	const uint8_t *magic = get_bytes(&c, sizeof(header_magic));
-	uint32_t version = get_u32(&c), page_size = get_u32(&c);
-	const uint8_t *id = get_bytes(&c, sizeof(store->id));
+	int err = layer_head_get(&c, header_magic, TABLE_FORMAT_VERSION, store);
 
 	memset(header_out, 0, sizeof(*header_out));
-	if (memcmp(magic, header_magic, sizeof(header_magic)) != 0)
-		return -EUCLEAN;
-	if (version > TABLE_FORMAT_VERSION)
-		return -EPROTONOSUPPORT;
-	if (memcmp(id, store->id, sizeof(store->id)) != 0)
-		return -EXDEV;
+	if (err)
+		return err;
 	header_out->layer_id = get_u64(&c);
 	header_out->start = lsn_make(get_u64(&c));
 	header_out->end = lsn_make(get_u64(&c));
 	if (get_u64(&c) != checksum(bytes, HEADER_USED_BYTES, store->seed) ||
-	    page_size != store->page_size_bytes || header_out->end.value >= LSN_LIMIT ||
+	    header_out->end.value >= LSN_LIMIT ||
 	    header_out->start.value >= header_out->end.value)
 		return -EUCLEAN;
 	return 0;
@@ -60,15 +51,9 @@ int table_header_decode(const uint8_t bytes[TABLE_HEADER_BYTES], const struct st
 int table_header_identity(const uint8_t bytes[TABLE_HEADER_BYTES],
 			  uint64_t (*seed_of)(const uint8_t id[16]), struct store_identity *store_out)
 {
-	struct get_cursor c = get_cursor(bytes, TABLE_HEADER_BYTES);
 	struct table_header header;
 
-	memset(store_out, 0, sizeof(*store_out));
-	get_bytes(&c, sizeof(header_magic));
-	get_u32(&c);
-	store_out->page_size_bytes = get_u32(&c);
-	memcpy(store_out->id, get_bytes(&c, sizeof(store_out->id)), sizeof(store_out->id));
-	store_out->seed = seed_of(store_out->id);
+	layer_head_identity(bytes, seed_of, store_out);
 	return table_header_decode(bytes, store_out, &header) ? -EUCLEAN : 0;
 }
 

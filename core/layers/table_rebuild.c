@@ -72,6 +72,9 @@ static int take_block(struct rebuild *rebuild)
 	struct table_fence fence;
 	int err = read_block(rebuild, &fence);
 
+	/* What can't be read is damaged; that nothing can be written is another matter. */
+	if (err == -EIO)
+		err = -EBADMSG;
 	if (!err)
 		err = table_unpack_alone(rebuild->table, rebuild->store, &fence, rebuild->stored,
 					 rebuild->bytes);

@@ -12,7 +12,7 @@
 
 /*
  * Write the layer @table of @dir_fd anew as layer @layer_id, synced but for the directory. 0 and
- * *summary_out; -EBADMSG, -EUCLEAN, -EIO: the data are damaged too, and no file was left; -ENOMEM; -ENOSPC; other -errno.
+ * *summary_out; -EBADMSG, -EUCLEAN: the data are damaged too, and no file was left; -ENOMEM; -ENOSPC; other -errno.
  */
 int table_rebuild(int dir_fd, const struct table_summary *table, const struct store_identity *store,
 		  uint64_t layer_id, enum compression compression, struct table_summary *summary_out);

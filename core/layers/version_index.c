@@ -9,7 +9,7 @@
 
 #define TABLE_SLOTS_MIN 1024u
 /* The kind of the node that heads a group; no key on disk has it. */
-#define GROUP_KIND 0xffu
+#define GROUP_KIND KEY_KIND_LIMIT
 
 /* Where a key's first version lies in no chunk. */
 #define NTH_FIRST UINT16_MAX

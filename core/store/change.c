@@ -23,6 +23,7 @@ int change_begin(struct change *change, struct store *store, const uint64_t *ino
 	assert(count <= CHANGE_INODES_MAX);
 	memset(change, 0, sizeof(*change));
 	change->store = store;
+	engine_pace(store->engine);
 	for (uint32_t i = 0; i < count; i++)
 		sorted[i] = inos[i];
 	qsort(sorted, count, sizeof(*sorted), compare_inos);

@@ -38,7 +38,8 @@ struct change {
 	struct lsn lsn;                 /* once committed */
 };
 
-/* Lock @inos (in any order, doubles allowed). -ENOENT; -errno: nothing is locked. */
+/* Lock @inos (in any order, doubles allowed). Sleeps before where writers are slowed, so no guard or lock of an
+ * inode is held. -ENOENT; -errno: nothing is locked. */
 int change_begin(struct change *change, struct store *store, const uint64_t *inos, uint32_t count);
 void change_end(struct change *change);
 

@@ -22,10 +22,12 @@
 
 struct store;
 
+#define STORE_CHECK_SAMPLES_MAX 10000
+
 struct store_check_options {
 	bool repair;                    /* store_check only */
 	bool keep_cache;                /* don't make the kernel read from the disk what it has in memory */
-	unsigned sample_count;          /* LSNs of the past whose tree is walked; 0: 4 */
+	unsigned sample_count;          /* LSNs of the past whose tree is walked, up to STORE_CHECK_SAMPLES_MAX; 0: 4 */
 	unsigned name_hash_bits;        /* as store_options' */
 	struct check_hooks hooks;
 	/* Before anything is read: how many bytes there are. With hooks.context; may be NULL. */

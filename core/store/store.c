@@ -508,6 +508,11 @@ int store_compact(struct store *store)
 	return engine_compact(store->engine);
 }
 
+void store_end_waits(struct store *store)
+{
+	engine_end_waits(store->engine);
+}
+
 int store_collect(struct store *store, bool dry, struct store_gc *gc_out)
 {
 	struct engine_gc gc;

@@ -132,6 +132,9 @@ void store_unpin(struct store *store, struct lsn lsn);
 /* Merge all history into one run of layers, by key. Waits. 0; -EROFS; -ENOSPC; -EBADMSG: a layer can't be
  * read; -errno. */
 int store_compact(struct store *store);
+/* The store is about to be closed: who waits in store_compact or store_collect, or comes, gets -ESHUTDOWN. What was
+ * begun goes on until the close, and in the next life. Any thread. */
+void store_end_waits(struct store *store);
 
 /* What a garbage collection dropped, or would. */
 struct store_gc {

@@ -241,6 +241,7 @@ struct tree_change {
 	bool xattrs_set;                /* an extended attribute was set or removed */
 	uint64_t pages_written;         /* page versions written by this change */
 	uint64_t data_bytes;            /* bytes those versions store */
+	uint64_t pages_dropped;         /* pages that it cut off or punched; 0 where they were not counted */
 	uint64_t page_first, page_last; /* lowest and highest block number written; if pages_written */
 };
 

@@ -65,6 +65,9 @@ static void describe_attr(struct tree_change *change, const struct tree_attr *be
 		.gid_before = before->gid,
 		.created = first,
 		.deleted = before->nlink && !after->nlink,
+		.pages_dropped = before->page_count != TREE_PAGES_UNKNOWN &&
+				 before->page_count > after->page_count
+				 ? before->page_count - after->page_count : 0,
 		/* A write sets mtime and ctime alike; only utimens sets them apart. */
 		.times_set = !first && (!times_equal(before->atime, after->atime) ||
 					(!times_equal(before->mtime, after->mtime) &&

@@ -305,6 +305,36 @@ static void ten_thousand_layers_in_the_order_of_the_log_stay_small(void **state)
 	free(map);
 }
 
+/* As many rectangles as there can be, each drawn twice, of layers with the longest numbers. */
+static void the_largest_picture_is_within_its_bound(void **state)
+{
+	struct map *map = map_new();
+	struct layer_picture picture;
+	char *svg;
+
+	(void)state;
+	for (unsigned run = 0; run < 40; run++) {
+		map->run_id++;
+		for (unsigned i = 0; i < 99; i++) {
+			struct store_layer *layer = map_add(map, STORE_LAYER_DELTA, 63, UINT64_C(1) << 56);
+			uint64_t page = KEY_INDEX_MAX - 2 * (100 - i);
+
+			layer->id = UINT64_MAX - i;
+			layer->first = (struct store_key){ UINT64_MAX, KEY_PAGE, page };
+			layer->last = (struct store_key){ UINT64_MAX, KEY_PAGE, page + 1 };
+			layer->file_bytes = UINT64_MAX / 8192;
+			layer->merging = true;
+		}
+		map->lsn += UINT64_C(1) << 56;
+	}
+	picture = picture_of(map);
+	svg = draw(&picture, "largest");
+	assert_int_equal(occurrences(svg, "<rect class=\"delta\""), 40 * 99 + 1);
+	assert_int_equal(occurrences(svg, "<rect class=\"merging\""), 40 * 99 + 1);
+	free(svg);
+	free(map);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -313,6 +343,7 @@ int main(void)
 		cmocka_unit_test(a_merge_under_way_lies_over_what_it_replaces),
 		cmocka_unit_test(ten_thousand_layers_by_key_stay_small),
 		cmocka_unit_test(ten_thousand_layers_in_the_order_of_the_log_stay_small),
+		cmocka_unit_test(the_largest_picture_is_within_its_bound),
 	};
 
 	return cmocka_run_group_tests_name("layer_picture", tests, NULL, NULL);

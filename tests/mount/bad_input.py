@@ -209,6 +209,34 @@ class ControlSocket(harness.ServerCase):
                     self.assertIn(b'"error"', answer.splitlines()[-1])
         self.assert_lives(m, server)
 
+    def test_bad_operations(self):
+        """Each is told what is wrong with it, in a line of JSON, and changes nothing."""
+        m = self.mount_new()
+        write_file(m.head / "a", b"x")
+        (server,) = m.servers()
+        before = self.ask(m, b'{"op": "window"}\n')
+        self.assertIn(b'"window"', before)
+        for request in (b'{"op": "window", "time_ns": -1}', b'{"op": "window", "time_ns": "1"}',
+                        b'{"op": "window", "bytes": 1.5}', b'{"op": "window", "time_ns": 1, "bytes": null}',
+                        b'{"op": "layer"}', b'{"op": "layer", "id": -1}', b'{"op": "layer", "id": 99999999999}',
+                        b'{"op": "page"}', b'{"op": "page", "inode": 16, "block": -1}',
+                        b'{"op": "page", "inode": 16, "block": 72057594037927936}',
+                        b'{"op": "page", "path": "no/such", "block": 0}',
+                        b'{"op": "page", "path": "a/a", "block": 0}',
+                        b'{"op": "check", "samples": -1}', b'{"op": "check", "samples": 4294967296}'):
+            with self.subTest(request=request):
+                answer = json.loads(self.ask(m, request + b"\n").splitlines()[-1])
+                self.assertGreater(answer["errno"], 0)
+                self.assertTrue(answer["error"])
+        # A message that names it is cut in the middle of a letter, whichever the length.
+        for length in (1200, 1201):
+            path = "x" * (length - 1200) + "\u00e9" * 1200
+            answer = json.loads(self.ask(m, json.dumps({"op": "page", "path": path, "block": 0},
+                                                       ensure_ascii=False).encode() + b"\n"))
+            self.assertEqual(answer["errno"], errno.ENAMETOOLONG)
+        self.assertEqual(self.ask(m, b'{"op": "window"}\n'), before)
+        self.assert_lives(m, server)
+
     def test_random_requests(self):
         random = harness.seeded_random()
         m = self.mount_new()

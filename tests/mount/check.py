@@ -16,6 +16,7 @@ from harness import VARVE, read_file, run, varve, write_file
 
 CLEAN, REPAIRED, ERRORS, NOT_RUN, USAGE = 0, 1, 4, 8, 16
 BLOCK = 4096
+ODD_NAME = "two\nlines\x1b[2J"       # would clear the terminal
 WRITE_SECONDS = harness.by_size(2, 6, 30)
 
 
@@ -48,7 +49,7 @@ class Damage(harness.ServerCase):
         random = randoms.Random(5)
         cls.files = {}
         for i in range(6):
-            for name in ("big", f"file{i}"):
+            for name in ("big", f"file{i}", *([ODD_NAME] if i == 0 else [])):
                 cls.files[name] = random.randbytes(900_000)
                 write_file(cls.m.head / name, cls.files[name])
             os.makedirs(cls.m.head / "dir" / str(i), exist_ok=True)
@@ -106,6 +107,20 @@ class Damage(harness.ServerCase):
         self.assertTrue((self.m.store / "damaged" / (path.name + ".1")).exists())
         self.assert_reads()
 
+    def test_a_dump_that_meets_damage_is_json_all_the_same(self):
+        path = self.sealed(self.m.store)[0]
+        whole = varve("dump", self.m.store, "layer", int(path.stem, 16), "--json")
+        self.assertEqual(whole.returncode, 0, whole.stderr)
+        for back in range(2, 12):
+            flip(path, path.stat().st_size - back * BLOCK + 7)
+            cut = varve("dump", self.m.store, "layer", int(path.stem, 16), "--json")
+            if cut.returncode and cut.stdout:
+                rows = json.loads(cut.stdout)["versions"]
+                self.assertEqual(rows, json.loads(whole.stdout)["versions"][:len(rows)])
+                if rows:
+                    return
+        self.fail("no damage was met on the way")
+
     def test_a_damaged_page(self):
         wanted = self.files["file0"][30_000:30_064]
         (path,) = [path for path in self.sealed(self.m.store) if wanted in read_file(path)]
@@ -145,6 +160,15 @@ class Damage(harness.ServerCase):
             self.assertEqual(check(self.m.point).returncode, CLEAN)
         finally:
             self.m.umount()
+
+    def test_a_name_that_would_change_the_terminal(self):
+        wanted = self.files[ODD_NAME][30_000:30_064]
+        (path,) = [path for path in self.sealed(self.m.store) if wanted in read_file(path)]
+        flip(path, read_file(path).index(wanted))
+        out = self.assert_status(ERRORS)
+        self.assertIn("of /two\\012lines\\033[2J, inode", out)
+        self.assertNotIn("\x1b", out)
+        self.assertIn("/" + ODD_NAME, {f["path"] for f in check_json(self, self.m.store)[1]["findings"]})
 
     def test_a_damaged_or_missing_manifest(self):
         manifest = self.m.store / "manifest"

@@ -103,6 +103,7 @@ class Fallocate(SpaceCase):
         holed = data[:100] + bytes(20 * PAGE) + data[20 * PAGE + 100:]
         self.assertEqual(os.pread(fd, len(data) + 1, 0), holed)
         self.assertEqual(pieces(fd), [(0, PAGE), (20 * PAGE, 40 * PAGE)])
+        self.assertIn("punched 19 pages", harness.varve("log", self.dir / "a").stdout)
         self.assertEqual(blocks(self.dir / "a"), 21 * PAGE // 512)
         past = self.open(self.past_of(before, "a"), os.O_RDONLY)
         self.assertEqual(os.pread(past, len(data), 0), data)

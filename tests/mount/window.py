@@ -112,7 +112,8 @@ class Limits(WindowCase):
         m = self.mounted()
         for words in (("window",), ("window", "a", "b"), ("window", m.point, "--time", "7"),
                       ("window", m.point, "--time", "7y"), ("window", m.point, "--time", "-1d"),
-                      ("window", m.point, "--time", "99999999999w"), ("window", m.point, "--bytes", "much"),
+                      ("window", m.point, "--time", "99999999999w"), ("window", m.point, "--time", "16000w"),
+                      ("window", m.point, "--bytes", "much"), ("window", m.point, "--bytes", "9E"),
                       ("window", m.point, "--bytes", "1X"), ("gc",), ("gc", "a", "b"),
                       ("gc", m.point, "--frob"), ("compact",), ("compact", "a", "b"), ("dump",),
                       ("dump", m.point, "layer"), ("dump", m.point, "layer", "x"),
@@ -122,6 +123,9 @@ class Limits(WindowCase):
             with self.subTest(words=words):
                 self.assert_fails(2, r"help|usage|Usage", *words)
         self.assertEqual(self.command("window", m.point)["time_ns"], 0)
+        with self.assertRaises(OSError) as refused:
+            (m.point / ".varve" / "window").write_text("bytes=9E")
+        self.assertEqual(refused.exception.errno, errno.EINVAL)
 
     def test_what_is_no_store(self):
         folder = self.folder_new()
@@ -476,6 +480,9 @@ class Dump(WindowCase):
         self.write_on(m, 9)
         varve("compact", m.point)
         self.write_on(m, 5)
+        # Until its index is written a full layer counts as open.
+        harness.wait_for("a layer is sealed", lambda: any(
+            layer["kind"] == "sealed" for layer in self.command("dump", m.point, "layers")["layers"]))
         for target in (m.point, m.store):
             if target == m.store:
                 m.umount()

@@ -192,6 +192,24 @@ static void a_batch_that_marks_a_new_life_has_no_entries(void **state)
 	assert_int_equal(batch_view_open(bytes, sizeof(bytes), CHAIN_BEFORE, &view), 1);
 }
 
+/* Kinds are below KEY_KIND_LIMIT. */
+static void an_entry_of_no_kind_is_refused(void **state)
+{
+	static const unsigned kinds[] = { 0, KEY_KIND_LIMIT - 1, KEY_KIND_LIMIT };
+
+	(void)state;
+	for (unsigned i = 0; i < array_size(kinds); i++) {
+		struct batch_entry entry = { .key = { 20, (uint64_t)kinds[i] << KEY_INDEX_BITS },
+					     .form = VERSION_IMAGE };
+		uint8_t bytes[64];
+		struct batch_view view;
+
+		size_t heads = batch_fill(&entry, 1, &context, bytes);
+		batch_finish(bytes, heads, CHAIN_BEFORE);
+		assert_int_equal(batch_view_open(bytes, sizeof(bytes), CHAIN_BEFORE, &view), i != 1);
+	}
+}
+
 static void too_many_entries_have_no_size(void **state)
 {
 	struct batch_entry *entries = calloc(BATCH_ENTRY_MAX + 1, sizeof(*entries));
@@ -233,6 +251,7 @@ int main(void)
 		cmocka_unit_test(zeros_and_noise_are_no_batch),
 		cmocka_unit_test(a_new_life_is_marked_by_a_batch_without_entries),
 		cmocka_unit_test(a_batch_that_marks_a_new_life_has_no_entries),
+		cmocka_unit_test(an_entry_of_no_kind_is_refused),
 		cmocka_unit_test(too_many_entries_have_no_size),
 		cmocka_unit_test(weights_bound_what_a_reader_goes_through),
 	};

@@ -177,10 +177,6 @@ static void wishes_are_fulfilled_once(void **state)
 	assert_true(next.wished);
 	assert_int_equal(next.first, 0);
 	assert_int_equal(next.count, 2);        /* the second begins below the horizon */
-	history->options.wish = PLAN_TIDY;
-	next = plan(history);
-	assert_int_equal(next.first, 3);
-	assert_int_equal(next.count, 5);
 	history->options.wish = PLAN_ALL;
 	next = plan(history);
 	assert_int_equal(next.count, 8);

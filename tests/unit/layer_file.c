@@ -198,6 +198,26 @@ static void a_footer_that_contradicts_itself_is_refused(void **state)
 	assert_err(layer_footer_decode(block, &store, 7, file_bytes(&footer), &found), -EUCLEAN);
 }
 
+/* Each key has a version, and each version is of a byte of history at least. */
+static void a_footer_with_more_than_its_history_holds_is_refused(void **state)
+{
+	struct layer_footer footer = footer_make(21, 20), found;
+	uint8_t block[LAYER_BLOCK_BYTES];
+
+	(void)state;
+	layer_footer_encode(&footer, &store, block);
+	assert_err(layer_footer_decode(block, &store, 7, file_bytes(&footer), &found), -EUCLEAN);
+	footer = footer_make(20, 20);
+	footer.end = footer.start;
+	footer.filter_block = 1;
+	footer.key_block = footer.filter_block + 1;
+	footer.version_block = footer.key_block + 1;
+	footer.fence_block = footer.version_block + 1;
+	footer.footer_block = footer.fence_block + 1;
+	layer_footer_encode(&footer, &store, block);
+	assert_err(layer_footer_decode(block, &store, 7, file_bytes(&footer), &found), -EUCLEAN);
+}
+
 /* ---- blocks and their shape ---- */
 
 static void a_block_is_good_in_its_place_only(void **state)
@@ -337,6 +357,7 @@ int main(void)
 		cmocka_unit_test(no_flipped_bit_of_a_footer_passes),
 		cmocka_unit_test(a_footer_of_another_layer_store_or_size_is_refused),
 		cmocka_unit_test(a_footer_that_contradicts_itself_is_refused),
+		cmocka_unit_test(a_footer_with_more_than_its_history_holds_is_refused),
 		cmocka_unit_test(a_block_is_good_in_its_place_only),
 		cmocka_unit_test(an_index_has_room_for_its_keys_and_no_more),
 		cmocka_unit_test(a_filter_knows_its_keys_and_few_others),

@@ -214,6 +214,17 @@ static void damage_that_is_no_torn_end_is_refused(void **state)
 	manifest_close(&manifest);
 }
 
+static void a_header_cut_anywhere_is_refused(void **state)
+{
+	struct place *place = *state;
+
+	assert_ok(manifest_create(place->dir_fd, 8192, COMPRESSION_DEFAULT));
+	for (off_t size = 63; size >= 0; size--) {
+		must(!truncate(place->path, size), "truncate", place->path);
+		assert_refused(place, size && size < 8 ? -EMEDIUMTYPE : -EUCLEAN);
+	}
+}
+
 static void what_is_no_manifest_is_told_apart(void **state)
 {
 	struct place *place = *state;
@@ -241,6 +252,7 @@ int main(void)
 		manifest_test(outdated_records_are_dropped),
 		manifest_test(a_torn_last_record_is_ignored_and_replaced),
 		manifest_test(damage_that_is_no_torn_end_is_refused),
+		manifest_test(a_header_cut_anywhere_is_refused),
 		manifest_test(what_is_no_manifest_is_told_apart),
 	};
 

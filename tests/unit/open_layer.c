@@ -1,7 +1,11 @@
 /* Open layer: appended, read back, recovered to its last whole batch. */
+#include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <unistd.h>
 
+#include "fault.h"
+#include "io_disk.h"
 #include "test_layer.h"
 
 static int setup(void **state)
@@ -239,6 +243,33 @@ static void a_layer_of_another_store_is_refused(void **state)
 				      TEST_LAYER_CHAIN, lsn_make(0), false, &test->open, &recovery), -ENOENT);
 }
 
+/* One that no program of ours would make, with checksums that are right: the index in memory has names of an inode
+ * under a kind of its own. */
+static void a_batch_of_a_kind_that_is_none_ends_the_history(void **state)
+{
+	struct test_layer *test = *state;
+	struct batch_entry name = { .key = key_make(20, KEY_NAME, 1), .form = VERSION_TOMBSTONE };
+	struct batch_entry none = { .key = { 20, UINT64_C(0xff) << KEY_INDEX_BITS }, .form = VERSION_IMAGE };
+	struct open_layer_recovery recovery;
+	struct lease lease;
+	struct lsn end;
+
+	assert_ok(open_layer_lease(test->open, batch_size(&name, 1), 1, 5, &lease));
+	assert_ok(lease_fill(&lease, &name, 1, lsn_make(TEST_LAYER_START)));
+	assert_ok(lease_publish(&lease, &name, 1));
+	end = open_layer_end(test->open);
+	for (unsigned i = 0; i < 3; i++) {
+		uint64_t chain = lease.chain;
+
+		assert_ok(open_layer_lease(test->open, batch_size(&none, 1), 1, 5, &lease));
+		assert_ok(lease_fill(&lease, &none, 1, lsn_make(TEST_LAYER_START)));
+		if (i)
+			lease.chain = batch_finish(test->open->arena.base + lease.at, lease.heads_bytes, chain);
+	}
+	recover(test, &recovery);
+	assert_int_equal(open_layer_end(test->open).value, end.value);
+}
+
 /* Nothing is lost, but there is no room left for the index that sealing adds. */
 static void a_file_cut_short_behind_its_log_is_refused(void **state)
 {
@@ -252,6 +283,88 @@ static void a_file_cut_short_behind_its_log_is_refused(void **state)
 	assert_int_equal(truncate(test->path, (off_t)((tail + 4095) / 4096 * 4096)), 0);
 	assert_err(open_layer_recover(test->dir_fd, 7, &test->store, lsn_make(TEST_LAYER_START),
 				      TEST_LAYER_CHAIN, lsn_make(0), true, &test->open, &recovery), -EUCLEAN);
+}
+
+/* cmocka takes SIGBUS for itself at each test's beginning: give it back. */
+static struct sigaction of_the_core;
+
+static int do_nothing(void *context)
+{
+	(void)context;
+	return 0;
+}
+
+/* A file cut while it is mapped, as a disk that can't be read, is SIGBUS. */
+static int map_and_cut(struct io_disk *disk, int fd, size_t size_bytes, bool writable, void **map_out)
+{
+	int err = io_disk_real.map(disk, fd, size_bytes, writable, map_out);
+
+	return err ? err : io_disk_real.truncate(disk, fd, LAYER_HEADER_BYTES);
+}
+
+/* Whatever is mapped from now on can't be read behind its header; NULL: no more. */
+static void use_cutting_disk(struct io_disk *disk)
+{
+	if (disk) {
+		must(!sigaction(SIGBUS, &of_the_core, NULL), "sigaction", "SIGBUS");
+		*disk = io_disk_real;
+		disk->map = map_and_cut;
+	}
+	io_disk_use(disk ? disk : &io_disk_real);
+}
+
+static void a_log_that_cannot_be_read_is_an_error_to_recovery(void **state)
+{
+	struct test_layer *test = *state;
+	struct open_layer_recovery recovery;
+	struct io_disk disk;
+
+	test_layer_append_many(test, 100);
+	test_layer_close(test);
+	use_cutting_disk(&disk);
+	assert_err(open_layer_recover(test->dir_fd, 7, &test->store, lsn_make(TEST_LAYER_START),
+				      TEST_LAYER_CHAIN, lsn_make(0), true, &test->open, &recovery), -EIO);
+	use_cutting_disk(NULL);
+	assert_null(test->open);
+}
+
+static void a_copy_that_cannot_be_read_is_an_error_to_rebuilding(void **state)
+{
+	struct test_layer *test = *state;
+	struct io_disk disk;
+	struct layer_footer footer;
+	uint64_t file_bytes;
+
+	test_layer_append_many(test, 100);
+	assert_ok(open_layer_seal(test->open, &footer));
+	test_layer_close(test);
+	use_cutting_disk(&disk);
+	assert_err(open_layer_rebuild(test->dir_fd, 7, &test->store, &footer, "new", &file_bytes), -EIO);
+	use_cutting_disk(NULL);
+	assert_int_equal(faccessat(test->dir_fd, "new", F_OK, 0), -1);
+}
+
+/* A disk that can't zero a range, of a file that is cut meanwhile. */
+static int cut_and_refuse(struct io_disk *disk, int fd, int mode, uint64_t from_bytes, uint64_t size_bytes)
+{
+	(void)mode;
+	(void)from_bytes;
+	(void)size_bytes;
+	return io_disk_real.truncate(disk, fd, LAYER_HEADER_BYTES) ? -EIO : -EOPNOTSUPP;
+}
+
+static void a_tail_that_cannot_be_cleared_is_an_error(void **state)
+{
+	struct test_layer *test = *state;
+	struct open_layer_recovery recovery;
+	struct io_disk disk;
+
+	test_layer_append_many(test, 100);
+	recover(test, &recovery);
+	use_cutting_disk(&disk);
+	disk.allocate = cut_and_refuse;
+	assert_err(open_layer_clear_tail(test->open), -EIO);
+	use_cutting_disk(NULL);
 }
 
 #define layer_test(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -269,8 +382,14 @@ int main(void)
 		layer_test(a_flipped_byte_ends_the_history_before_it),
 		layer_test(a_layer_behind_another_history_counts_as_a_spare),
 		layer_test(a_layer_of_another_store_is_refused),
+		layer_test(a_batch_of_a_kind_that_is_none_ends_the_history),
 		layer_test(a_file_cut_short_behind_its_log_is_refused),
+		layer_test(a_log_that_cannot_be_read_is_an_error_to_recovery),
+		layer_test(a_copy_that_cannot_be_read_is_an_error_to_rebuilding),
+		layer_test(a_tail_that_cannot_be_cleared_is_an_error),
 	};
 
+	fault_guarded(do_nothing, NULL);
+	sigaction(SIGBUS, NULL, &of_the_core);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

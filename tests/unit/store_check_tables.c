@@ -2,14 +2,12 @@
  * Check and repair of a store whose history is compacted: damage to table layers and to sealed layers is
  * found and named; an index is made anew from its data; a layer that is gone costs what it held and no more.
  */
-#include "test_check.h"
 #include "test_compact.h"
-#include "test_fixture.h"
+#include "test_damaged.h"
 
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "codec.h"
 #include "layer_file.h"
 #include "manifest.h"
 #include "table_format.h"
@@ -18,9 +16,8 @@
 #define FILES 12u
 
 struct compacted {
-	struct fixture *fixture;
+	struct damaged damaged;
 	struct store_options options;
-	char pristine[PATH_MAX];
 	uint64_t last;                  /* a file of the open layer */
 };
 
@@ -54,7 +51,7 @@ static int setup_compacted(void **state)
 
 	assert_non_null(compacted);
 	compacted->options = (struct store_options){ .layer_size_bytes = LAYER_SIZE_MIN, .no_compaction = true };
-	fixture = compacted->fixture = fixture_new(&mkfs, &compacted->options);
+	fixture = compacted->damaged.fixture = fixture_new(&mkfs, &compacted->options);
 	for (unsigned round = 0; round < 4; round++)
 		fill(fixture, round);
 	fixture_close(fixture);
@@ -70,9 +67,7 @@ static int setup_compacted(void **state)
 	compacted->last = make_file(fixture->store, TREE_ROOT_INO, "last");
 	write_text(fixture->store, compacted->last, "last");
 	fixture_note(fixture);
-	fixture_close(fixture);
-	path_join(compacted->pristine, fixture->dir, "pristine");
-	dir_copy(fixture->path, compacted->pristine);
+	damaged_keep(&compacted->damaged);
 	*state = compacted;
 	return 0;
 }
@@ -81,42 +76,9 @@ static int teardown_compacted(void **state)
 {
 	struct compacted *compacted = *state;
 
-	fixture_free(compacted->fixture);
+	fixture_free(compacted->damaged.fixture);
 	free(compacted);
 	return 0;
-}
-
-static void restore(struct compacted *compacted)
-{
-	dir_remove(compacted->fixture->path);
-	dir_copy(compacted->pristine, compacted->fixture->path);
-}
-
-static void assert_reads_as_before(struct compacted *compacted, const char *when)
-{
-	fixture_open(compacted->fixture);
-	fixture_verify(compacted->fixture, when);
-	fixture_close(compacted->fixture);
-}
-
-static void assert_repaired(struct compacted *compacted)
-{
-	struct check_run *run = check_run_new(compacted->fixture->path, true, 0);
-
-	if (run->err || run->result.finding_count || !run->result.mended_count) {
-		check_run_print(run);
-		fail_msg("not repaired: %llu faults left, %llu steps",
-			 (unsigned long long)run->result.finding_count,
-			 (unsigned long long)run->result.mended_count);
-	}
-	free(run);
-	run = check_run_new(compacted->fixture->path, false, 0);
-	if (run->err || run->result.finding_count) {
-		check_run_print(run);
-		fail_msg("the second check is not clean");
-	}
-	assert_true(run->result.state_count > 0);
-	free(run);
 }
 
 /* A bit of a last record that says nothing new does no harm. */
@@ -129,26 +91,12 @@ static bool is_clean(const char *path)
 	return clean;
 }
 
-static struct check_run *assert_found(struct compacted *compacted, enum finding_kind kind, const char *path)
+static struct check_run *find_damage(struct compacted *compacted, enum finding_kind kind, const char *path)
 {
-	struct check_run *run = check_run_new(compacted->fixture->path, false, 0);
-	const struct finding *finding = check_run_find(run, kind);
+	struct check_run *run;
 
-	if (run->err || !finding || !run->result.finding_count) {
-		check_run_print(run);
-		fail_msg("no finding of kind %s", finding_kind_name(kind));
-	}
-	if (path)
-		assert_string_equal(finding->file, strstr(path, "layers/"));
+	assert_found(&compacted->damaged, &run, kind, path);
 	return run;
-}
-
-static off_t file_size(const char *path)
-{
-	struct stat st;
-
-	must(stat(path, &st) == 0, "stat", path);
-	return st.st_size;
 }
 
 /* Where the data of a table end: what its footer says. */
@@ -184,7 +132,7 @@ struct answers {
 static struct answers ask(struct compacted *compacted, struct lsn at)
 {
 	struct answers answers = { 0, 0 };
-	struct store *store = compacted->fixture->store;
+	struct store *store = compacted->damaged.fixture->store;
 
 	for (unsigned i = 0; i < FILES; i++) {
 		struct tree_attr attr;
@@ -208,8 +156,8 @@ static struct answers ask(struct compacted *compacted, struct lsn at)
 static void a_compacted_store_is_clean(void **state)
 {
 	struct compacted *compacted = *state;
-	struct check_run *run = check_run_new(compacted->fixture->path, false, 0);
-	struct table_paths *tables = table_paths_new(compacted->fixture->path);
+	struct check_run *run = check_run_new(compacted->damaged.fixture->path, false, 0);
+	struct table_paths *tables = table_paths_new(compacted->damaged.fixture->path);
 
 	if (run->count)
 		check_run_print(run);
@@ -218,13 +166,13 @@ static void a_compacted_store_is_clean(void **state)
 	assert_true(tables->count >= 3);
 	assert_true(run->result.layer_count >= tables->count + 2);
 	free(run);
-	fixture_open(compacted->fixture);
-	run = check_run_running(compacted->fixture->store);
+	fixture_open(compacted->damaged.fixture);
+	run = check_run_running(compacted->damaged.fixture->store);
 	assert_int_equal(run->err, 0);
 	assert_int_equal(run->count, 0);
 	assert_true(run->result.layer_count >= tables->count + 2);
 	free(run);
-	fixture_close(compacted->fixture);
+	fixture_close(compacted->damaged.fixture);
 	free(tables);
 }
 
@@ -232,7 +180,7 @@ static void a_compacted_store_is_clean(void **state)
 static void a_damaged_index_of_a_table_is_made_anew(void **state)
 {
 	struct compacted *compacted = *state;
-	struct table_paths *tables = table_paths_new(compacted->fixture->path);
+	struct table_paths *tables = table_paths_new(compacted->damaged.fixture->path);
 	unsigned count = 0;
 
 	for (unsigned t = 0; t < tables->count; t++) {
@@ -240,17 +188,17 @@ static void a_damaged_index_of_a_table_is_made_anew(void **state)
 		off_t block = (data_end(path) + LAYER_BLOCK_BYTES - 1) / LAYER_BLOCK_BYTES;
 
 		file_flip(path, 20 + t);
-		free(assert_found(compacted, FINDING_HEADER, path));
-		assert_repaired(compacted);
-		assert_reads_as_before(compacted, "with a table's header made anew");
-		restore(compacted);
+		free(find_damage(compacted, FINDING_HEADER, path));
+		assert_repaired(&compacted->damaged);
+		assert_reads_as_before(&compacted->damaged, "with a table's header made anew");
+		damaged_restore(&compacted->damaged);
 		for (; block < file_size(path) / LAYER_BLOCK_BYTES; block++) {
 			file_flip(path, block * LAYER_BLOCK_BYTES + (off_t)(count++ * 811 % 4096));
-			free(assert_found(compacted, FINDING_INDEX, path));
-			assert_repaired(compacted);
-			assert_reads_as_before(compacted, "with a table's index made anew");
+			free(find_damage(compacted, FINDING_INDEX, path));
+			assert_repaired(&compacted->damaged);
+			assert_reads_as_before(&compacted->damaged, "with a table's index made anew");
 			assert_true(access(path, F_OK) != 0);
-			restore(compacted);
+			damaged_restore(&compacted->damaged);
 		}
 	}
 	print_message("%u blocks of %u tables made anew\n", count, tables->count);
@@ -262,7 +210,7 @@ static void a_damaged_index_of_a_table_is_made_anew(void **state)
 static void a_damaged_block_of_a_table_costs_its_versions(void **state)
 {
 	struct compacted *compacted = *state;
-	struct table_paths *tables = table_paths_new(compacted->fixture->path);
+	struct table_paths *tables = table_paths_new(compacted->damaged.fixture->path);
 	unsigned refused = 0, right = 0;
 
 	for (unsigned t = 0; t < tables->count; t++) {
@@ -273,21 +221,21 @@ static void a_damaged_block_of_a_table_costs_its_versions(void **state)
 		struct answers answers;
 
 		file_flip(path, at);
-		run = assert_found(compacted, FINDING_VERSION, path);
+		run = find_damage(compacted, FINDING_VERSION, path);
 		assert_int_equal(run->result.finding_count, 1);
 		assert_true(run->findings[0].offset <= (uint64_t)at &&
 			    (uint64_t)at < run->findings[0].offset + run->findings[0].size_bytes);
 		free(run);
-		assert_repaired(compacted);
-		fixture_open(compacted->fixture);
-		store_window(compacted->fixture->store, &oldest, &head);
+		assert_repaired(&compacted->damaged);
+		fixture_open(compacted->damaged.fixture);
+		store_window(compacted->damaged.fixture->store, &oldest, &head);
 		answers = ask(compacted, lsn_make(head.value / 2));
 		right += answers.right;
 		refused += answers.refused;
 		answers = ask(compacted, head);
 		right += answers.right;
-		fixture_close(compacted->fixture);
-		restore(compacted);
+		fixture_close(compacted->damaged.fixture);
+		damaged_restore(&compacted->damaged);
 	}
 	print_message("a block of each of %u tables: %u files read, %u refused\n", tables->count, right, refused);
 	assert_true(right > 0 && refused > 0);
@@ -298,7 +246,7 @@ static void a_damaged_block_of_a_table_costs_its_versions(void **state)
 static void a_table_that_is_gone_costs_what_it_held(void **state)
 {
 	struct compacted *compacted = *state;
-	struct table_paths *tables = table_paths_new(compacted->fixture->path);
+	struct table_paths *tables = table_paths_new(compacted->damaged.fixture->path);
 	unsigned refused = 0, right = 0;
 
 	for (unsigned t = 0; t < 2 * tables->count; t++) {
@@ -311,32 +259,33 @@ static void a_table_that_is_gone_costs_what_it_held(void **state)
 
 		if (t % 2) {
 			must(unlink(path) == 0, "remove", path);
-			assert_err(store_open(compacted->fixture->path, &compacted->options, &report, &store), -EUCLEAN);
+			assert_err(store_open(compacted->damaged.fixture->path, &compacted->options, &report,
+					      &store), -EUCLEAN);
 			assert_non_null(strstr(report.text, "varve check --repair"));
-			free(assert_found(compacted, FINDING_FILE, path));
+			free(find_damage(compacted, FINDING_FILE, path));
 		} else {
 			file_flip(path, TABLE_HEADER_BYTES + 50);
 			file_flip(path, file_size(path) - 3000);
-			free(assert_found(compacted, FINDING_INDEX, path));
+			free(find_damage(compacted, FINDING_INDEX, path));
 		}
-		assert_repaired(compacted);
+		assert_repaired(&compacted->damaged);
 		assert_true(access(path, F_OK) != 0);
-		run = check_run_new(compacted->fixture->path, false, 0);
+		run = check_run_new(compacted->damaged.fixture->path, false, 0);
 		assert_true(run->count >= 1 && run->findings[0].known);
 		free(run);
-		fixture_open(compacted->fixture);
-		store_window(compacted->fixture->store, &oldest, &head);
+		fixture_open(compacted->damaged.fixture);
+		store_window(compacted->damaged.fixture->store, &oldest, &head);
 		answers = ask(compacted, lsn_make(head.value / 2));
 		right += answers.right;
 		refused += answers.refused;
 		/* It goes on; merges leave the run alone. */
-		(void)tree_write(compacted->fixture->store, 17, 0, "new", 3, false);
-		run = check_run_running(compacted->fixture->store);
+		(void)tree_write(compacted->damaged.fixture->store, 17, 0, "new", 3, false);
+		run = check_run_running(compacted->damaged.fixture->store);
 		assert_int_equal(run->result.finding_count, 0);
 		assert_true(run->count >= 1 && run->findings[0].known);
 		free(run);
-		fixture_close(compacted->fixture);
-		restore(compacted);
+		fixture_close(compacted->damaged.fixture);
+		damaged_restore(&compacted->damaged);
 	}
 	print_message("%u tables gone, two ways: %u files read, %u refused\n", tables->count, right, refused);
 	assert_true(right > 0 && refused > 0);
@@ -346,8 +295,8 @@ static void a_table_that_is_gone_costs_what_it_held(void **state)
 static void a_sealed_layer_that_is_gone_costs_what_it_held(void **state)
 {
 	struct compacted *compacted = *state;
-	unsigned count = layer_file_count(compacted->fixture->path), sealed = 0;
-	struct table_paths *tables = table_paths_new(compacted->fixture->path);
+	unsigned count = layer_file_count(compacted->damaged.fixture->path), sealed = 0;
+	struct table_paths *tables = table_paths_new(compacted->damaged.fixture->path);
 
 	for (unsigned i = 0; i < 2 * count; i++) {
 		char path[PATH_MAX], kept[PATH_MAX];
@@ -355,36 +304,36 @@ static void a_sealed_layer_that_is_gone_costs_what_it_held(void **state)
 		struct lsn oldest, head;
 		bool table = false;
 
-		layer_path(compacted->fixture->path, i / 2, path);
+		layer_path(compacted->damaged.fixture->path, i / 2, path);
 		for (unsigned t = 0; t < tables->count; t++)
 			table |= !strcmp(path, tables->paths[t]);
 		if (table || file_size(path) >= (off_t)LAYER_SIZE_MIN)
 			continue;
 		sealed++;
-		path_join(kept, compacted->pristine, strstr(path, "layers/"));
+		path_join(kept, compacted->damaged.pristine, strstr(path, "layers/"));
 		if (i % 2) {
 			must(unlink(path) == 0, "remove", path);
 		} else {
 			file_flip(path, LAYER_HEADER_BYTES + 9);
 			file_flip(path, file_size(path) - 100);
 		}
-		assert_repaired(compacted);
-		fixture_open(compacted->fixture);
-		store_window(compacted->fixture->store, &oldest, &head);
+		assert_repaired(&compacted->damaged);
+		fixture_open(compacted->damaged.fixture);
+		store_window(compacted->damaged.fixture->store, &oldest, &head);
 		/* Below it all reads; what was read at it or above is refused, or was written since. */
 		answers = ask(compacted, lsn_make(head.value / 2));
 		assert_int_equal(answers.refused, 0);
 		answers = ask(compacted, head);
 		assert_true(answers.refused > 0);
 		/* What was written since, and does not build on what is lost, is there, and can be written to. */
-		assert_text(compacted->fixture->store, compacted->last, LSN_HEAD, "last");
-		write_text(compacted->fixture->store, compacted->last, "more");
-		fixture_close(compacted->fixture);
+		assert_text(compacted->damaged.fixture->store, compacted->last, LSN_HEAD, "last");
+		write_text(compacted->damaged.fixture->store, compacted->last, "more");
+		fixture_close(compacted->damaged.fixture);
 		/* From a backup it comes back. */
 		file_copy(kept, path);
-		assert_repaired(compacted);
-		assert_reads_as_before(compacted, "with the layer from a backup");
-		restore(compacted);
+		assert_repaired(&compacted->damaged);
+		assert_reads_as_before(&compacted->damaged, "with the layer from a backup");
+		damaged_restore(&compacted->damaged);
 	}
 	assert_int_equal(sealed, 4);
 	free(tables);
@@ -396,18 +345,18 @@ static void a_lost_manifest_is_made_anew_from_tables_too(void **state)
 	char path[PATH_MAX];
 
 	for (unsigned i = 0; i < 40; i++) {
-		path_join(path, compacted->fixture->path, "manifest");
+		path_join(path, compacted->damaged.fixture->path, "manifest");
 		if (i == 0)
 			must(unlink(path) == 0, "remove", path);
 		else
 			file_flip(path, i == 1 ? 17 : (off_t)(64 + i * 37));
-		if (i > 1 && is_clean(compacted->fixture->path)) {
-			restore(compacted);
+		if (i > 1 && is_clean(compacted->damaged.fixture->path)) {
+			damaged_restore(&compacted->damaged);
 			continue;
 		}
-		assert_repaired(compacted);
-		assert_reads_as_before(compacted, "with a manifest made anew");
-		restore(compacted);
+		assert_repaired(&compacted->damaged);
+		assert_reads_as_before(&compacted->damaged, "with a manifest made anew");
+		damaged_restore(&compacted->damaged);
 	}
 }
 
@@ -425,16 +374,16 @@ static void an_unfinished_merge_is_clean_and_its_manifest_can_be_lost(void **sta
 	for (; !ended; nth++) {
 		char path[PATH_MAX];
 
-		restore(compacted);
-		ended = compact_killed_at(compacted->fixture->path, &compacting, nth);
-		if (!merge_is_unfinished(compacted->fixture->path) && nth % 8)
+		damaged_restore(&compacted->damaged);
+		ended = compact_killed_at(compacted->damaged.fixture->path, &compacting, nth);
+		if (!merge_is_unfinished(compacted->damaged.fixture->path) && nth % 8)
 			continue;
-		unfinished += merge_is_unfinished(compacted->fixture->path);
-		assert_clean(compacted->fixture->path);
-		path_join(path, compacted->fixture->path, "manifest");
+		unfinished += merge_is_unfinished(compacted->damaged.fixture->path);
+		assert_clean(compacted->damaged.fixture->path);
+		path_join(path, compacted->damaged.fixture->path, "manifest");
 		must(unlink(path) == 0, "remove", path);
-		assert_repaired(compacted);
-		assert_reads_as_before(compacted, "with the manifest of an unfinished merge made anew");
+		assert_repaired(&compacted->damaged);
+		assert_reads_as_before(&compacted->damaged, "with the manifest of an unfinished merge made anew");
 	}
 	print_message("a merge killed at each of %u writes, %u times between two pieces\n", nth, unfinished);
 	assert_true(unfinished > 3);

@@ -399,6 +399,33 @@ static int walk_damaged(struct test_table *test)
 }
 
 /* One bit of each byte of a small layer, its header and padding included. */
+/* The places that FORMAT.md gives. */
+static void a_footer_has_its_fields_where_they_are_said_to_be(void **state)
+{
+	const struct table_shape shape = { .data_end = 18, .block_count = 19, .filter_lines = 20,
+					   .filter_block = 21, .fence_block = 22, .top_block = 23,
+					   .footer_block = 24 };
+	const struct store_identity store = { .seed = 1 };
+	struct table_summary summary = {
+		.layer_id = 1, .kind = TABLE_IMAGE, .start = { 2 }, .end = { 3 },
+		.first_key = { 4, 5 }, .first_lsn = { 6 }, .last_key = { 7, 8 }, .last_lsn = { 9 },
+		.key_count = 10, .version_count = 11, .payload_bytes = 12, .ino_max = 13, .run_id = 14,
+		.level = 15, .number = 16, .oldest = { 17 }, .ending = TABLE_ENDS_RUN,
+	};
+	const uint64_t fields[] = { 1, TABLE_IMAGE, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14,
+				    UINT64_C(16) << 32 | 15, 17, TABLE_ENDS_RUN, 18,
+				    UINT64_C(20) << 32 | 19, UINT64_C(22) << 32 | 21, UINT64_C(24) << 32 | 23 };
+	uint8_t block[LAYER_BLOCK_BYTES];
+
+	(void)state;
+	table_footer_encode(&summary, &shape, &store, block);
+	assert_memory_equal(block, "VARVETEN", 8);
+	for (uint32_t i = 0; i < array_size(fields); i++)
+		assert_int_equal(table_u64(block + 8, i), fields[i]);
+	for (size_t at = 8 + sizeof(fields); at < LAYER_BLOCK_PAYLOAD_BYTES; at++)
+		assert_int_equal(block[at], 0);
+}
+
 static void no_flipped_bit_gives_a_wrong_answer(void **state)
 {
 	struct test_table *test = *state;
@@ -505,6 +532,7 @@ int main(void)
 		random_test(a_cursor_gives_all_rows_from_any_key),
 		table_test(versions_out_of_order_are_refused),
 		random_test(a_dry_run_counts_the_same),
+		cmocka_unit_test(a_footer_has_its_fields_where_they_are_said_to_be),
 		table_test(no_flipped_bit_gives_a_wrong_answer),
 		random_test(a_layer_cut_short_is_refused),
 		random_test(a_layer_of_another_store_or_summary_is_refused),

@@ -1,0 +1,93 @@
+/*
+ * A layer that can't be sealed for want of room: writers are told, and go on when there is some.
+ */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "io_disk.h"
+#include "test_fixture.h"
+
+#define PAGE_BYTES 4096u
+
+/* The kernel's disk, on which there is room for the manifest and for what is reserved alone. */
+static struct {
+	struct io_disk disk;
+	atomic_bool full;
+	ino_t manifest;
+} small;
+
+static ssize_t small_write(struct io_disk *disk, int fd, const struct iovec *pieces, int count, uint64_t offset_bytes)
+{
+	struct stat st;
+
+	(void)disk;
+	if (atomic_load(&small.full) && fstat(fd, &st) == 0 && st.st_ino != small.manifest)
+		return -ENOSPC;
+	return io_disk_real.write(&io_disk_real, fd, pieces, count, offset_bytes);
+}
+
+struct writer {
+	struct store *store;
+	uint64_t ino;
+	int err;
+};
+
+/* Until there is an error, or more than all layers that may wait can hold. */
+static void *write_until_refused(void *context)
+{
+	struct writer *writer = context;
+	struct prng prng = { 1 };
+	uint8_t bytes[PAGE_BYTES];
+
+	for (unsigned i = 0; i < 10000 && !writer->err; i++) {
+		prng_fill(&prng, bytes, sizeof(bytes));
+		writer->err = tree_write(writer->store, writer->ino, i % 64 * PAGE_BYTES, bytes, sizeof(bytes), false);
+	}
+	return NULL;
+}
+
+static void writers_are_told_that_no_layer_can_be_sealed(void **state)
+{
+	const struct store_mkfs_options mkfs = { .page_size_bytes = PAGE_BYTES };
+	const struct store_options options = { .memory_bytes = 32 * MIB };
+	struct fixture *fixture;
+	struct writer writer = { .err = 0 };
+	struct timespec until;
+	struct stat st;
+	char path[PATH_MAX];
+	pthread_t thread;
+
+	(void)state;
+	small.disk = io_disk_real;
+	small.disk.write = small_write;
+	io_disk_use(&small.disk);
+	fixture = fixture_new(&mkfs, &options);
+	writer.store = fixture->store;
+	writer.ino = make_file(fixture->store, TREE_ROOT_INO, "f");
+	path_join(path, fixture->path, "manifest");
+	must(stat(path, &st) == 0, "stat", path);
+	small.manifest = st.st_ino;
+	atomic_store(&small.full, true);
+	assert_ok(-pthread_create(&thread, NULL, write_until_refused, &writer));
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += 60;
+	require(pthread_timedjoin_np(thread, NULL, &until) == 0);
+	assert_err(writer.err, -ENOSPC);
+	atomic_store(&small.full, false);
+	fixture_freeze(fixture);
+	write_text(fixture->store, writer.ino, "there is room again");
+	fixture_prove(fixture);
+	fixture_free(fixture);
+	io_disk_use(&io_disk_real);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(writers_are_told_that_no_layer_can_be_sealed),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

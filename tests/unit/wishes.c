@@ -1,0 +1,95 @@
+/*
+ * What a caller wishes of compaction: it is done whole when the call returns, or the call says why not.
+ */
+#include <unistd.h>
+
+#include "test_check.h"
+#include "test_fixture.h"
+
+static const struct store_mkfs_options mkfs = { .page_size_bytes = 4096 };
+
+static void write_much(struct store *store, uint64_t ino, uint64_t seed, size_t size_bytes)
+{
+	uint8_t *bytes = malloc(size_bytes);
+
+	seed_fill(seed, bytes, size_bytes);
+	write_bytes(store, ino, 0, bytes, size_bytes);
+	free(bytes);
+}
+
+static struct store_usage usage_of(struct store *store)
+{
+	struct store_usage usage;
+
+	store_usage_get(store, &usage);
+	return usage;
+}
+
+static unsigned count_of_sealed(struct store *store)
+{
+	struct store_usage usage = usage_of(store);
+
+	return usage.run_count - (usage.arena_used_bytes > 0);
+}
+
+/* A merge of newer runs is under way when all of them are wished to be one. */
+static void all_runs_become_one_also_beside_a_merge_under_way(void **state)
+{
+	const struct store_options options = { .piece_bytes = 32 * KIB, .fanin_0 = 2, .fanin = 8 };
+	struct fixture *fixture = fixture_new(&mkfs, &options);
+	struct store *store = fixture->store;
+	uint64_t ino = make_file(store, TREE_ROOT_INO, "f");
+
+	(void)state;
+	write_much(store, ino, 1, 64 * KIB);
+	assert_ok(store_compact(store));
+	assert_int_equal(count_of_sealed(store), 1);
+	for (unsigned i = 0; i < 2; i++) {
+		write_much(store, ino, 2 + i, 1 * MIB);
+		assert_ok(store_freeze(store));
+	}
+	while (!usage_of(store).merge_count)
+		usleep(100);
+	assert_ok(store_compact(store));
+	assert_int_equal(count_of_sealed(store), 1);
+	fixture_free(fixture);
+}
+
+/* A merge that can't go on keeps its runs where they are: who wishes for it again is told again. */
+static void a_merge_that_rests_is_told_to_all_who_wish(void **state)
+{
+	const struct store_options options = { 0 };
+	struct fixture *fixture = fixture_new(&mkfs, &options);
+	struct store *store = fixture->store;
+	char path[PATH_MAX];
+	struct stat st;
+
+	(void)state;
+	write_much(store, make_file(store, TREE_ROOT_INO, "f"), 1, 256 * KIB);
+	assert_ok(store_compact(store));
+	layer_path(fixture->path, 0, path);
+	for (unsigned i = 0; i < layer_file_count(fixture->path); i++) {
+		layer_path(fixture->path, i, path);
+		must(stat(path, &st) == 0, "stat", path);
+		if (st.st_size < (off_t)(1 * MIB))
+			break;
+	}
+	fixture_reopen(fixture);
+	/* A data block in the middle of the table. */
+	file_flip(path, st.st_size / 2);
+	write_text(fixture->store, make_file(fixture->store, TREE_ROOT_INO, "g"), "new");
+	for (unsigned i = 0; i < 2; i++)
+		assert_err(store_compact(fixture->store), -EBADMSG);
+	assert_int_equal(usage_of(fixture->store).compaction_error, -EBADMSG);
+	fixture_free(fixture);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(all_runs_become_one_also_beside_a_merge_under_way),
+		cmocka_unit_test(a_merge_that_rests_is_told_to_all_who_wish),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
