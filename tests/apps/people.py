@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """What people do with files: rsync, tar, cp, git, unzip, make, find, du and df, on the mount and on a plain
-directory. Both have to come out the same: kinds, modes, owners, times, sizes, links and bytes.
+directory. Both have to come out the same: kinds, modes, owners, times, sizes, links, bytes, extended
+attributes and ACLs.
 
 Each test notes LSNs with what the tree was then, goes on to change or remove it, and holds the past
 against the note: read in place, and copied out by the programs themselves.
@@ -15,7 +16,9 @@ from programs import harness
 import programs
 
 FILES = harness.by_size(150, 300, 5000)
+TAR = ("--xattrs", "--acls")
 COMMITS = harness.by_size(4, 6, 60)
+STORE_PAGE_BYTES = 8192     # mkfs's default, and what room is counted in
 BUILT = harness.by_size(["base"], ["base", "layers"], ["*"])
 GIT_PAST = harness.by_size(3, 6, 60)
 ENVIRONMENT = {**os.environ, "LC_ALL": "C", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null",
@@ -44,8 +47,10 @@ def tree(folder, times=True):
                 held = os.readlink(path)
             elif kind in (stat.S_IFCHR, stat.S_IFBLK):
                 held = it.st_rdev
-            found[os.path.relpath(path, folder)] = (
-                kind, stat.S_IMODE(it.st_mode), it.st_uid, it.st_gid, it.st_mtime_ns if times else None, held)
+            attributes = {name: os.getxattr(path, name, follow_symlinks=False)
+                          for name in os.listxattr(path, follow_symlinks=False)}
+            found[os.path.relpath(path, folder)] = (kind, stat.S_IMODE(it.st_mode), it.st_uid, it.st_gid, attributes,
+                                                    it.st_mtime_ns if times else None, held)
     return found
 
 
@@ -78,7 +83,18 @@ def tree_make(folder, random):
         os.chown(path, random.choice((0, 1000)), random.choice((0, 1000)), follow_symlinks=False)
         if path.is_file() and not path.is_symlink():
             path.chmod(random.choice((0o644, 0o600, 0o755, 0o444, 0o4755)))
+    attributes_set(folder, random)
     times_set(folder, random)
+
+
+def attributes_set(folder, random):
+    """Some files and directories get extended attributes, of any bytes, and ACLs."""
+    paths = sorted(path for path in folder.rglob("*")
+                   if stat.S_IFMT(path.lstat().st_mode) in (stat.S_IFREG, stat.S_IFDIR))
+    for path in random.sample(paths, len(paths) // 5):
+        os.setxattr(path, f"user.{random.randrange(100)}", random.randbytes(random.choice((0, 10, 500))))
+    for path in random.sample(paths, len(paths) // 10):
+        run("setfacl", "-m", f"u:{random.randrange(1, 100)}:r,m::rwx", path)
 
 
 def times_set(folder, random):
@@ -156,17 +172,17 @@ class People(harness.MountCase):
     def test_tar(self):
         tree_make(self.source, self.random)
         archive = self.dir / "source.tar"
-        run("tar", "-C", self.source, "-cpSf", archive, ".")
+        run("tar", *TAR, "-C", self.source, "-cpSf", archive, ".")
         run("tar", "-C", self.source, "-df", archive)
         self.on_both(lambda to: (to / "copy").mkdir())
-        self.on_both(lambda to: run("tar", "-C", to / "copy", "-xpf", archive))
+        self.on_both(lambda to: run("tar", *TAR, "-C", to / "copy", "-xpf", archive))
         self.assert_same("copy")
         lsn = self.note(self.dir / "copy")
         run("rm", "-rf", self.dir / "copy")
         self.assertEqual(os.listdir(self.dir), ["source.tar"])
         (self.plain / "back").mkdir()
-        run("tar", "-C", self.past(lsn) / "copy", "-cpf", self.plain / "past.tar", ".")
-        run("tar", "-C", self.plain / "back", "-xpf", self.plain / "past.tar")
+        run("tar", *TAR, "-C", self.past(lsn) / "copy", "-cpf", self.plain / "past.tar", ".")
+        run("tar", *TAR, "-C", self.plain / "back", "-xpf", self.plain / "past.tar")
         self.assert_trees(tree(self.plain / "back"), self.noted[0][2])
         self.assert_noted()
 
@@ -198,7 +214,7 @@ class People(harness.MountCase):
         wanted, found = (tree(folder / "out") for folder in (self.plain, self.dir))
         self.assertGreater(len(found), FILES // 2)
         for it in (wanted, found):      # a zip has no times of directories
-            it.update((path, fields[:4]) for path, fields in it.items() if fields[0] == stat.S_IFDIR)
+            it.update((path, fields[:5]) for path, fields in it.items() if fields[0] == stat.S_IFDIR)
         self.assert_trees(found, wanted)
         self.note(self.dir / "out")
         run("rm", "-r", self.dir / "out")
@@ -299,21 +315,24 @@ class People(harness.MountCase):
                 self.assertEqual(found(past, *what), wanted)
         self.assert_trees(used(self.dir / "copy"), used(self.source))
         self.assert_trees(used(past), used(self.source))
-        before = self.space(self.dir)
-        (self.dir / "large").write_bytes(self.random.randbytes(32 << 20))
-        self.assertGreater(self.space(self.dir)["used"], before["used"])
-        self.assertEqual(self.space(past)["mount"], self.space(self.dir)["mount"])
+        disk_bytes, _ = self.space(self.m.store)
+        for path in (self.dir, past):
+            size_bytes, target = self.space(path)
+            self.assertEqual(target, str(self.m.point))
+            self.assertIn(disk_bytes - size_bytes, range(STORE_PAGE_BYTES))
         run("rm", "-r", self.dir / "copy")
         self.assert_noted()
 
     def space(self, path):
+        """The bytes that df says the file system of @path has, and where it is mounted."""
         words = run("df", "-B1", "--output=size,used,avail,target", path).splitlines()[1].split()
         size, used, avail = map(int, words[:3])
         self.assertLessEqual(used + avail, size)
-        return {"used": used, "mount": words[3]}
+        return size, words[3]
 
 
 if __name__ == "__main__":
     for name in ("rsync", "git", "unzip", "make", "gcc"):
         programs.program(name, name)
+    programs.program("setfacl", "acl")
     harness.main()

@@ -25,6 +25,7 @@ LOAD_S = harness.by_size(2, 4, 20)
 PAST_PER_ROUND = harness.by_size(1, 2, 5)
 CLIENTS = 4
 ROLLED_BACK = 0.05
+CHECKPOINTS = 0.003         # of a client's transactions; by time there would be none in a short load
 harness.DEADLINE_S = harness.by_size(900, 900, 3600)
 
 TRANSACTION = """
@@ -44,6 +45,8 @@ SELECT (SELECT sum(abalance) FROM pgbench_accounts), (SELECT sum(tbalance) FROM 
 def client_life(log, postgres, name, random):
     cursor = postgres.connect().cursor()
     while True:
+        if random.random() < CHECKPOINTS:
+            cursor.execute("CHECKPOINT")
         end = "ROLLBACK" if random.random() < ROLLED_BACK else "COMMIT"
         number = log.begin(kept=end == "COMMIT")
         cursor.execute("BEGIN;" + TRANSACTION + end, {

@@ -95,6 +95,7 @@ static int files_create(int dir, unsigned from, unsigned count)
 
 static int dir_make(const char *path, int *fd_out)
 {
+	*fd_out = -1;
 	if (mkdir(path, 0755) < 0)
 		return -errno;
 	*fd_out = open(path, O_RDONLY | O_DIRECTORY);
