@@ -149,7 +149,7 @@ int tree_write(struct store *store, uint64_t ino, uint64_t offset_bytes, const v
 int tree_write_mapped(struct store *store, uint64_t ino, uint64_t offset_bytes, const void *buffer,
 		      size_t size_bytes);
 
-/* ---- the space of a file. Of regular files alone: -EISDIR, else -EINVAL ---- */
+/* ---- the space of a file. Of regular files alone: -EISDIR, else -EINVAL. Privileges go as with tree_write ---- */
 
 /*
  * The file may be written up to @offset_bytes + @size_bytes: it grows to there, unless

@@ -12,7 +12,7 @@
 
 #define GOLDEN_NAME "v1"                /* the fuzzers': their fixtures mean places in it */
 #define GOLDEN_TABLES_NAME "v3"         /* the damage tests': it has tables, too */
-#define GOLDEN_TABLES_OPEN_LAYER "layers/000000000000000e.layer"
+#define GOLDEN_TABLES_OPEN_LAYER "layers/000000000000000a.layer"
 #define GOLDEN_LSNS_MAX 64u
 
 struct golden {
