@@ -184,6 +184,21 @@ static bool is_built_upon(struct keeper *keeper, const struct table_entry *entry
 	return err || newest.lsn.value > entry->lsn.value;
 }
 
+/*
+ * Is what is built upon a version that nobody sees to stay readable while it is there? The last attributes of
+ * a dead inode, which say that it is; and of an inode that lives a page that was punched. Who merges its later versions
+ * asks whether the page is there at the horizon, and it is if it was written anew: they are kept, though nobody sees
+ * them either, and so they must not lead nowhere.
+ */
+static bool leads_on(struct keeper *keeper, const struct table_entry *entry)
+{
+	uint32_t horizon = keeper->retention->count - 1;
+
+	return key_kind(entry->key) == KEY_ATTR ||
+	       (key_kind(entry->key) == KEY_PAGE && entry->form != VERSION_TOMBSTONE &&
+		inode_is_seen(keeper, entry->key.ino, horizon));
+}
+
 /* May the pending version go, given that of the next one of its key? */
 static bool may_go(struct keeper *keeper, struct lsn next)
 {
@@ -192,8 +207,7 @@ static bool may_go(struct keeper *keeper, struct lsn next)
 
 	if (is_needed(keeper, entry, next))
 		return false;
-	/* The last attributes of a dead inode, which say that it is, stay readable while they are there. */
-	return !(newest && key_kind(entry->key) == KEY_ATTR && is_built_upon(keeper, entry));
+	return !(newest && leads_on(keeper, entry) && is_built_upon(keeper, entry));
 }
 
 /*
