@@ -81,6 +81,9 @@ static int do_pin(struct load *load)
 		drop_pin(load);
 		return 0;
 	}
+	/* What the first life's mark made newer than the root is not in the history. */
+	if (oldest < load->history.states[0].lsn)
+		oldest = load->history.states[0].lsn;
 	lsn = oldest + prng_below(&load->prng, newest - oldest + 1);
 	err = store_pin(load->store, lsn_make(lsn));
 	if (!err)
