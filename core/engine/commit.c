@@ -103,6 +103,7 @@ int engine_flip(struct engine *engine)
 	if (before)
 		engine->frozen[engine->frozen_count++] = before;
 	engine->open = spare;
+	atomic_store_explicit(&engine->layer_start, spare->base.start.value, memory_order_relaxed);
 	engine->freeze_wanted = false;
 	engine->open_since_ns = 0;
 	engine->spare = NULL;

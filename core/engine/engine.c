@@ -275,6 +275,11 @@ struct lsn engine_newest(const struct engine *engine)
 	return lsn_make(atomic_load_explicit(&engine->newest, memory_order_acquire));
 }
 
+struct lsn engine_layer_start(const struct engine *engine)
+{
+	return lsn_make(atomic_load_explicit(&engine->layer_start, memory_order_relaxed));
+}
+
 uint64_t engine_recent_bytes(const struct engine *engine)
 {
 	return engine->memory.recent_bytes;

@@ -78,6 +78,8 @@ const struct store_identity *engine_identity(const struct engine *engine);
 
 /* The newest LSN that can be read; 0 before the first commit. */
 struct lsn engine_newest(const struct engine *engine);
+/* Where the layer begins that takes what is committed next. It may have given way to another by then. */
+struct lsn engine_layer_start(const struct engine *engine);
 /* The oldest; 0 before the first commit. */
 struct lsn engine_oldest(const struct engine *engine);
 /* Above every inode number in any key. */

@@ -53,6 +53,7 @@ struct engine {
 
 	struct layer_maps maps;         /* published by the background, and by whoever flips, under commit_lock */
 	_Atomic uint64_t newest;        /* stored under commit_lock, release */
+	_Atomic uint64_t layer_start;   /* where the layer begins that takes what is committed next; stored under commit_lock */
 	_Atomic uint64_t durable;       /* stored by the one that flushes, release */
 	struct pins pins;               /* its own lock, a leaf; the horizon is the oldest LSN */
 	_Atomic uint64_t ino_next;

@@ -554,6 +554,8 @@ int engine_recover(struct engine *engine, struct report *report)
 	atomic_store(&engine->next_id, engine->manifest.id_next);
 	engine->chain_recovered = recovery.chain;
 	atomic_store(&engine->newest, recovery.end.value);
+	atomic_store(&engine->layer_start,
+		     engine->open ? engine->open->base.start.value : recovery.end.value);
 	atomic_store(&engine->durable, recovery.durable.value);
 	engine->new_life = recovery.end.value != 0;
 	if (engine->open)

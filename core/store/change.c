@@ -174,7 +174,10 @@ struct batch_entry *change_entry(struct change *change)
 	return entry;
 }
 
-/* A patch against the attributes of before, or an image. */
+/*
+ * A patch against the attributes of before, or an image: each layer has one of an inode before it has patches, so that
+ * what is lost with a layer is what that layer held.
+ */
 static int add_attr_entry(struct change *change, struct change_inode *inode)
 {
 	struct batch_entry *entry = change_entry(change);
@@ -185,7 +188,7 @@ static int add_attr_entry(struct change *change, struct change_inode *inode)
 		return -ENOMEM;
 	attr_follow(&inode->next, inode->inode ? &inode->inode->attr : NULL);
 	attr_encode(&inode->next, inode->raw);
-	if (inode->inode)
+	if (inode->inode && inode->inode->image.value > engine_layer_start(change->store->engine).value)
 		patch_bytes = patch_diff(inode->inode->raw, inode->raw, ATTR_BYTES, 0,
 					 inode->payload, ATTR_PATCH_MAX);
 	if (patch_bytes)
@@ -233,6 +236,8 @@ static void take_inode(struct change_inode *inode, struct lsn lsn, uint64_t posi
 	inode->inode->attr = inode->next;
 	memcpy(inode->inode->raw, inode->raw, ATTR_BYTES);
 	inode->inode->weight = inode->weight;
+	if (!inode->weight)
+		inode->inode->image = lsn;
 }
 
 int change_commit(struct change *change)

@@ -166,6 +166,7 @@ static int inode_load(struct store *store, struct inode *inode)
 	if (err)
 		return err;
 	inode->weight = version.weight;
+	inode->image = version.weight ? lsn_make(0) : version.lsn;
 	inode->loaded = true;
 	return 0;
 }

@@ -25,6 +25,7 @@ struct inode {
 	struct attr attr;               /* as of the newest LSN */
 	uint8_t raw[ATTR_BYTES];        /* the same, encoded */
 	uint8_t weight;                 /* of the version that holds it */
+	struct lsn image;               /* of the image that it is patches over; 0: not known */
 	uint32_t unlike_count;          /* whole pages since one was written that resembled what it replaced */
 	/* guarded by the table's shard */
 	uint32_t ref_count;

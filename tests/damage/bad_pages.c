@@ -244,7 +244,7 @@ static void a_bad_page_costs_its_own_version(void **state)
 static void a_bad_page_of_a_table_costs_its_block(void **state)
 {
 	(void)state;
-	damage_page(NULL, "once", 4, 4);
+	damage_page(NULL, "once", 2, 4);
 }
 
 /* ---- cut short while open ---- */
