@@ -167,7 +167,8 @@ static void idle_inodes_take_bounded_memory(void **state)
 	before = mallinfo2().uordblks;
 	crowd(fixture->store, TREE_ROOT_INO, 100000);
 	after = mallinfo2().uordblks;
-	assert_true(after < before + 2 * MIB);
+	/* All of them would take 37 MiB; the layer that is made ready meanwhile takes 2. */
+	assert_true(after < before + 4 * MIB);
 }
 
 int main(void)
