@@ -89,8 +89,9 @@ uint32_t state_runs_from(const struct manifest *manifest, struct lsn start, uint
 struct manifest_run *state_run(const struct manifest *manifest, uint64_t run_id);
 const struct table_summary *state_last_layer(const struct manifest_run *run);        /* NULL: it has none */
 bool state_id_is_new(const struct manifest *manifest, uint64_t id);
-/* Are they new, and no two the same? There is room for them among the ids. */
-bool state_layer_ids_are_new(struct manifest *manifest, const struct table_summary *layers, uint32_t count);
+/* Are they new, no two the same, and none that of the run they are of? There is room for them among the ids. */
+bool state_layer_ids_are_new(struct manifest *manifest, uint64_t run_id, const struct table_summary *layers,
+			     uint32_t count);
 /* Tables of @run wholly below @from leave. */
 void state_run_trim(struct manifest *manifest, struct manifest_run *run, struct key from);
 /* Where the tag is, or would be. */

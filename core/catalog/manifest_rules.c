@@ -139,7 +139,7 @@ static int piece_check(struct manifest *manifest, struct record *record)
 	if (!layers_are_sane(before, piece->layers, piece->layer_count, from, piece->upto))
 		return -EUCLEAN;
 	err = layers_make_room(manifest, output, piece->layer_count, record);
-	if (!err && !state_layer_ids_are_new(manifest, piece->layers, piece->layer_count))
+	if (!err && !state_layer_ids_are_new(manifest, piece->run_id, piece->layers, piece->layer_count))
 		err = -EUCLEAN;
 	return err;
 }
@@ -164,7 +164,7 @@ static int run_check(struct manifest *manifest, struct record *record)
 	if (!layers_are_sane(there ? state_last_layer(there) : NULL, run->layers, run->layer_count, KEY_NONE, KEY_END))
 		return -EUCLEAN;
 	err = layers_make_room(manifest, there, run->layer_count, record);
-	if (!err && !state_layer_ids_are_new(manifest, run->layers, run->layer_count))
+	if (!err && !state_layer_ids_are_new(manifest, run->run_id, run->layers, run->layer_count))
 		err = -EUCLEAN;
 	return err;
 }

@@ -186,11 +186,12 @@ static void id_put(struct manifest *manifest, uint64_t id, enum manifest_kind ki
 }
 
 /* Ids that are new, and no two of them the same. They are put and taken away again. */
-bool state_layer_ids_are_new(struct manifest *manifest, const struct table_summary *layers, uint32_t count)
+bool state_layer_ids_are_new(struct manifest *manifest, uint64_t run_id, const struct table_summary *layers,
+			     uint32_t count)
 {
 	uint32_t i = 0;
 
-	while (i < count && state_id_is_new(manifest, layers[i].layer_id))
+	while (i < count && layers[i].layer_id != run_id && state_id_is_new(manifest, layers[i].layer_id))
 		id_set_put(&manifest->ids, layers[i++].layer_id, MANIFEST_TABLE);
 	for (uint32_t j = 0; j < i; j++)
 		id_set_remove(&manifest->ids, layers[j].layer_id);
@@ -509,7 +510,7 @@ int manifest_add_run(struct manifest *manifest, const struct manifest_run *run)
 		err = state_make_run_room(manifest);
 	if (!err)
 		err = state_make_layer_room(&copy, run->layer_count);
-	if (!err && !state_layer_ids_are_new(manifest, manifest_run_layers(run), run->layer_count))
+	if (!err && !state_layer_ids_are_new(manifest, run->run_id, manifest_run_layers(run), run->layer_count))
 		err = -EUCLEAN;
 	if (err) {
 		free(copy.layers);
