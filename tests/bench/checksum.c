@@ -180,6 +180,7 @@ static int mounted_serve(const char *mountpoint, void *context)
 		.allow_other = geteuid() == 0,
 		.foreground = true,
 		.mounted = serve_mounted,
+		.view.at = LSN_HEAD,
 	};
 	struct report report = { "" };
 	int err;
