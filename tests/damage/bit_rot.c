@@ -9,7 +9,7 @@
  *   wrong      any other answer: there must be none
  *
  * VARVE_TEST_SIZE=long takes every bit of what is in use; otherwise it is one bit, drawn
- * from the seed, of each fourth byte (fast: of one byte in 16). Of the zeros reserved beyond
+ * from the seed, of each eighth byte (fast: of one byte in 16). Of the zeros reserved beyond
  * the end of a file, which no one reads but recovery, every 16th byte.
  */
 #include <inttypes.h>
@@ -23,7 +23,7 @@
 #define WORKERS 2u
 #define ZEROS_STRIDE 16u
 #define FAST_STRIDE 16u
-#define NORMAL_STRIDE 4u
+#define NORMAL_STRIDE 8u
 
 /* ---- flips ---- */
 

@@ -15,7 +15,7 @@ import unittest
 import harness
 from harness import json_of, read_file, varve, write_file
 
-PATHS = harness.by_size(150_000, 200_000)       # each of an LSN of its own
+PATHS = harness.by_size(150_000, 150_000, 200_000)       # each of an LSN of its own
 READERS = 4
 READ_EVERY = 16
 
