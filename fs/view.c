@@ -512,7 +512,7 @@ static int lookup_fixed(struct view *view, uint64_t dir, struct lsn at, const ch
 /* Before the kernel is told of more of the past. */
 static void wait_room(struct view *view, uint64_t dir)
 {
-	if (node_is_past(dir) || dir == NODE_LSN)
+	if (is_past(view, dir) || dir == NODE_LSN)
 		node_wait_room(view->nodes, PRUNE_WAIT_MS);
 }
 

@@ -2,7 +2,8 @@
  * Compaction: the thread that merges runs, drops what nobody needs, and moves the horizon.
  *
  * A merge goes through the key space a piece at a time (merge_piece.c). Between pieces the thread
- * looks for a merge of another level, so several may be under way and take turns; each is written down in the manifest with its first piece and goes on after a restart.
+ * looks for a merge of another level, so several may be under way and take turns; each is written
+ * down in the manifest with its first piece and goes on after a restart.
  *
  * Locks: compact_lock guards wishes and figures, and is never held across I/O. The jobs are the
  * thread's own.
