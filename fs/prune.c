@@ -148,7 +148,7 @@ static void *prune_run(void *argument)
 
 		kept_count += asked_count;
 		if (forgets_wait(prune, gone_before, asked_count)) {
-			node_limit(prune->nodes, PRUNE_LIMIT);
+			node_limit(prune->nodes, PRUNE_SLOW);
 			kept_count = 0;
 		}
 		if (kept_count >= count) {

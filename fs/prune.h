@@ -36,11 +36,13 @@
 #define PRUNE_START (PRUNE_LIMIT - PRUNE_ROOM)
 
 /*
- * Beyond the limit, and while pruning has an effect, each look-up and listing of the past
+ * Close to the limit, and while pruning has an effect, each look-up and listing of the past
  * first waits for room, so long at most: FORGETs come in between and are not answered, so
- * they outrun look-ups that wait.
+ * they outrun look-ups that wait. Ten threads of look-ups take four seconds from there to
+ * the limit, of which a machine that is short of processors may need some.
  */
 #define PRUNE_WAIT_MS 10
+#define PRUNE_SLOW (PRUNE_LIMIT - PRUNE_ROOM / 8)
 
 struct fuse_session;
 struct node_table;
