@@ -37,6 +37,7 @@ struct lend {
 	uint64_t lend_until;            /* the LSN beyond which it is to be asked back; guarded by commit_lock */
 	uint64_t looked_newest;         /* the newest LSN at looked_ns, CLOCK_MONOTONIC */
 	int64_t looked_ns;
+	bool look_again;                /* it was not known yet, or not quiet; guarded by commit_lock */
 };
 
 struct engine {
@@ -157,6 +158,8 @@ void *spare_main(void *engine);
 /* Lend the block cache what is not needed, or ask it back. The background's; commit_lock is held, and
  * released meanwhile if the answer is true: then there may be work that nobody waited for. */
 bool engine_lend(struct engine *engine);
+/* When it is to be asked again, if nothing else happens. commit_lock is held. */
+int64_t engine_lend_wait_ns(const struct engine *engine);
 
 /* recover.c */
 int engine_recover(struct engine *engine, struct report *report);

@@ -204,11 +204,13 @@ static bool open_layer_is_due(struct engine *engine)
 
 static void wait_for_work(struct engine *engine)
 {
+	int64_t lend_ns = engine_lend_wait_ns(engine);
+	int64_t wait_ns = lend_ns < RETRY_NS ? lend_ns : RETRY_NS;
 	struct timespec until;
 
 	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += RETRY_NS % 1000000000;
-	until.tv_sec += RETRY_NS / 1000000000 + until.tv_nsec / 1000000000;
+	until.tv_nsec += wait_ns % 1000000000;
+	until.tv_sec += wait_ns / 1000000000 + until.tv_nsec / 1000000000;
 	until.tv_nsec %= 1000000000;
 	pthread_cond_timedwait(&engine->work, &engine->commit_lock, &until);
 }

@@ -4,7 +4,7 @@
  *
  *   1/2   layers that take writes or wait to be sealed: the part of their files that is not synced, and their
  *         indexes in memory, which where writes are small take about as much again
- *   1/4   block cache; and what the layers do not need (lend.c)
+ *   1/4   block cache; and what layers and merges do not need (lend.c)
  *   1/16  views of mapped files (mapped_views.h)
  *   1/32  pages written last (store/recent_pages.h)
  *   1/16  what a merge reads into (merge.h); one at a time has buffers
@@ -25,7 +25,7 @@ struct memory_plan {
 	uint64_t layer_bytes;           /* size of a layer's file */
 	uint32_t frozen_max;            /* frozen layers that wait for sealing before writers must */
 	uint64_t cache_bytes, views_bytes, recent_bytes, merge_bytes;
-	uint64_t layers_bytes;          /* for layers that take writes: lent to the cache while they need less; 0: never */
+	uint64_t layers_bytes;          /* for layers that take writes: lent to the cache while they need less; 0: nothing is */
 };
 
 /* What an open layer takes of memory, in its file's size. */

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -72,6 +73,33 @@ static void *map_pages(uint64_t size_bytes)
 	return bytes;
 }
 
+/* On the border of a huge page, and such if the kernel has one. */
+static void *map_slab(bool huge)
+{
+	char *bytes = map_pages(2 * SLAB_BYTES);
+	uint64_t before;
+
+	if (!bytes)
+		return NULL;
+	before = -(uintptr_t)bytes % SLAB_BYTES;
+	if (before)
+		munmap(bytes, before);
+	munmap(bytes + before + SLAB_BYTES, SLAB_BYTES - before);
+	if (huge)
+		(void)madvise(bytes + before, SLAB_BYTES, MADV_HUGEPAGE);
+	return bytes + before;
+}
+
+/* Give the pages of a stretch back. Its slab is of small pages from now on: the kernel would make one huge page
+ * of it again, with what was given back. */
+static void unmap_stretch(void *bytes, uint64_t stretch_bytes)
+{
+	void *slab = (char *)bytes - (uintptr_t)bytes % SLAB_BYTES;
+
+	(void)madvise(slab, SLAB_BYTES, MADV_NOHUGEPAGE);
+	(void)madvise(bytes, stretch_bytes, MADV_DONTNEED);
+}
+
 static int class_make_room(struct page_class *class, uint32_t count)
 {
 	void **warm, **cold;
@@ -99,13 +127,15 @@ static int class_grow(struct page_pool *pool, uint32_t pages)
 	uint64_t stretch_bytes = (uint64_t)pages * POOL_PAGE_BYTES;
 	uint32_t count = (uint32_t)(SLAB_BYTES / stretch_bytes);
 	struct slab *slab;
+	bool huge = pool->limit_bytes >= POOL_HUGE_MIN &&
+		    pool->taken_bytes + pool->warm_bytes + SLAB_BYTES <= pool->limit_bytes;
 
 	if (class_make_room(class, count))
 		return -ENOMEM;
 	slab = malloc(sizeof(*slab));
 	if (!slab)
 		return -ENOMEM;
-	slab->bytes = map_pages(SLAB_BYTES);
+	slab->bytes = map_slab(huge);
 	if (!slab->bytes) {
 		free(slab);
 		return -ENOMEM;
@@ -113,8 +143,15 @@ static int class_grow(struct page_pool *pool, uint32_t pages)
 	slab->next = pool->slabs;
 	pool->slabs = slab;
 	class->stretch_count += count;
-	for (uint32_t i = count; i > 0; i--)
-		class->cold[class->cold_count++] = (char *)slab->bytes + (i - 1) * stretch_bytes;
+	for (uint32_t i = count; i > 0; i--) {
+		void *bytes = (char *)slab->bytes + (i - 1) * stretch_bytes;
+
+		if (huge)
+			class->warm[class->warm_count++] = bytes;
+		else
+			class->cold[class->cold_count++] = bytes;
+	}
+	pool->warm_bytes += huge ? count * stretch_bytes : 0;
 	return 0;
 }
 
@@ -131,7 +168,7 @@ static void keep_limit(struct page_pool *pool)
 		if (!class->warm_count)
 			continue;
 		stretch_bytes = (uint64_t)pool->sweep * POOL_PAGE_BYTES;
-		(void)madvise(class->warm[--class->warm_count], stretch_bytes, MADV_DONTNEED);
+		unmap_stretch(class->warm[--class->warm_count], stretch_bytes);
 		class->cold[class->cold_count++] = class->warm[class->warm_count];
 		pool->warm_bytes -= stretch_bytes;
 	}
@@ -146,9 +183,9 @@ static void *class_take(struct page_pool *pool, uint32_t pages)
 		pool->warm_bytes -= (uint64_t)pages * POOL_PAGE_BYTES;
 		return class->warm[--class->warm_count];
 	}
-	if (!class->cold_count && class_grow(pool, pages))
-		return NULL;
-	return class->cold[--class->cold_count];
+	if (class->cold_count)
+		return class->cold[--class->cold_count];
+	return class_grow(pool, pages) ? NULL : class_take(pool, pages);
 }
 
 void *page_pool_take(struct page_pool *pool, uint32_t size_bytes)
