@@ -110,6 +110,23 @@ void arena_unmap_range(struct arena *arena, uint64_t from_bytes, uint64_t to_byt
 /* From so much on, unmapping before the sync is cheaper than not. */
 #define UNMAP_BYTES_MIN (32u << 10)
 
+/* Less than this is flushed for the sake of a sync, and the next will be as small. */
+#define AHEAD_DIRTY_MAX (32u << 10)
+#define AHEAD_BYTES (256u << 10)
+
+/* Have the next sync write blocks behind the tail, unless one did. */
+static void write_ahead(struct arena *arena, uint64_t tail_bytes)
+{
+	uint64_t from = (tail_bytes + ARENA_MIN_BYTES - 1) / ARENA_MIN_BYTES * ARENA_MIN_BYTES;
+	uint64_t left = arena->capacity_bytes - from;
+	uint64_t size = left < AHEAD_BYTES ? left : AHEAD_BYTES;
+
+	if (from < arena->ahead_bytes || !size)
+		return;
+	io_map_make_dirty(arena->base + from, size);
+	arena->ahead_bytes = from + size;
+}
+
 int arena_flush(struct arena *arena, uint64_t tail_bytes)
 {
 	uint64_t flushed = atomic_load_explicit(&arena->flushed_bytes, memory_order_relaxed);
@@ -120,8 +137,10 @@ int arena_flush(struct arena *arena, uint64_t tail_bytes)
 		return 0;
 	if (tail_bytes - flushed >= UNMAP_BYTES_MIN)
 		arena_unmap_range(arena, flushed, tail_bytes);
+	if (tail_bytes - flushed < AHEAD_DIRTY_MAX)
+		write_ahead(arena, tail_bytes);
 	/* Everything else in the file is clean, so syncing the file writes
-	 * exactly the dirty tail; and the extents it fills, which msync of the
+	 * exactly the dirty tail, and what lies ready behind it; and the extents it fills, which msync of the
 	 * range would leave to the journal all the same. */
 	err = io_sync(arena->fd);
 	if (!err)

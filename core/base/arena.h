@@ -39,6 +39,7 @@ struct arena {
 	uint8_t *base;                  /* mapping of the whole file */
 	uint64_t capacity_bytes;        /* size of file and mapping */
 	_Atomic uint64_t flushed_bytes; /* below this all is on disk; written by the flusher alone */
+	uint64_t ahead_bytes;           /* below this there are blocks on disk, if it is above that; the flusher's alone */
 	_Atomic uint64_t held_bytes[ARENA_PURPOSE_COUNT];
 };
 
@@ -55,8 +56,15 @@ int arena_open(struct arena *arena, int dir_fd, const char *name, bool writable)
  * nothing else uses the arena. -errno. */
 int arena_clear_tail(struct arena *arena, uint64_t tail_bytes);
 
-/* Make [flushed, @tail_bytes) durable. One caller at a time. -errno: what was
- * dirty may be lost; do not try again. */
+/*
+ * Make [flushed, @tail_bytes) durable. One caller at a time. -errno: what was
+ * dirty may be lost; do not try again.
+ *
+ * A block that is reserved and was never written is noted as such by the file system: the first sync
+ * of it has to write that note too, which takes as long as the block. So a small flush writes blocks
+ * behind the tail as well, as the zeros they are, and those that follow find them there: two thirds
+ * of the time for 4 KiB.
+ */
 int arena_flush(struct arena *arena, uint64_t tail_bytes);
 
 /* Note that @bytes more are held for @purpose. */

@@ -284,6 +284,12 @@ void io_map_at_random(void *map, size_t size_bytes)
 		in_use->map_at_random(in_use, map, size_bytes);
 }
 
+void io_map_make_dirty(void *from, size_t size_bytes)
+{
+	if (in_use->map_make_dirty)
+		in_use->map_make_dirty(in_use, from, size_bytes);
+}
+
 void io_unmap_pages(void *from, size_t size_bytes)
 {
 	in_use->unmap_pages(in_use, from, size_bytes);

@@ -65,6 +65,47 @@ static void flushes_go_forward(void **state)
 	arena_close(&arena);
 }
 
+/* Where there is data next, as far as the file system tells; the arena's end: nowhere. */
+static uint64_t data_from(const struct arena *arena, uint64_t from_bytes)
+{
+	off_t at = lseek(arena->fd, (off_t)from_bytes, SEEK_DATA);
+
+	return at < 0 ? arena->capacity_bytes : (uint64_t)at;
+}
+
+static void a_small_flush_writes_blocks_behind_the_tail_and_a_large_one_does_not(void **state)
+{
+	struct place *place = *state;
+	uint64_t large = 512 * KIB, small = large + 4000;
+	struct arena arena, again;
+
+	assert_ok(arena_create(&arena, place->dir_fd, PLACE_FILE, 1 * MIB));
+	if (data_from(&arena, 0) < 1 * MIB) {
+		print_message("this file system tells no reserved block from a written one\n");
+		arena_close(&arena);
+		skip();
+	}
+	memset(arena.base, 1, large);
+	assert_ok(arena_flush(&arena, large));
+	assert_int_equal(data_from(&arena, large), 1 * MIB);
+	memset(arena.base + large, 2, small - large);
+	assert_ok(arena_flush(&arena, small));
+	assert_int_equal(data_from(&arena, large + 8 * KIB), large + 8 * KIB);
+	/* They are there for the next ones, and are zeros until then. */
+	memset(arena.base + small, 3, 20000);
+	assert_ok(arena_open(&again, place->dir_fd, PLACE_FILE, false));
+	assert_memory_equal(again.base, arena.base, 1 * MIB);
+	for (uint64_t at = small + 20000; at < 1 * MIB; at++)
+		assert_int_equal(again.base[at], 0);
+	arena_close(&again);
+	/* Up to the last block, and not beyond. */
+	for (uint64_t tail = small + 20000; tail < 1 * MIB; tail += 20000)
+		assert_ok(arena_flush(&arena, tail));
+	assert_ok(arena_flush(&arena, 1 * MIB));
+	assert_int_equal(arena.base[1 * MIB - 1], 0);
+	arena_close(&arena);
+}
+
 static void a_cleared_tail_is_zeros_and_still_reserved(void **state)
 {
 	struct place *place = *state;
@@ -124,6 +165,7 @@ int main(void)
 		place_test(no_room_is_no_arena_and_leaves_no_file),
 		place_test(what_is_stored_is_in_the_file_at_once),
 		place_test(flushes_go_forward),
+		place_test(a_small_flush_writes_blocks_behind_the_tail_and_a_large_one_does_not),
 		place_test(a_cleared_tail_is_zeros_and_still_reserved),
 		place_test(odd_files_are_refused),
 		place_test(it_accounts_for_what_it_holds),
