@@ -61,12 +61,15 @@ static uint64_t free_bytes(const struct engine *engine)
 /* How much is to be lent. commit_lock is held. */
 static uint64_t lend_target(struct engine *engine)
 {
-	uint64_t bytes = free_bytes(engine);
+	uint64_t bytes = free_bytes(engine), step = engine->memory.layers_bytes / MARGIN_PART / 4;
 	bool known, quiet = writers_are_quiet(engine, &known);
 
 	engine->lend.look_again = !quiet || !known || is_merging(engine);
 	if (!quiet)
 		return 0;
+	/* Not for each little that is written. */
+	if (bytes + step > engine->lend.lent_bytes && bytes < engine->lend.lent_bytes + step)
+		return engine->lend.lent_bytes;
 	return known || bytes < engine->lend.lent_bytes ? bytes : engine->lend.lent_bytes;
 }
 

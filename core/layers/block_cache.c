@@ -47,7 +47,7 @@ struct block_table {
 
 struct cache_shard {
 	pthread_mutex_t lock;
-	_Atomic(struct block_table *) table;    /* stored under lock */
+	_Atomic(struct block_table *) table;    /* stored under lock, by who sets the budget */
 	struct cached_block *hand;      /* of the ring of all blocks; NULL: none; guarded by lock */
 	uint32_t count;                 /* of them; guarded by lock */
 };
@@ -81,14 +81,22 @@ static unsigned shard_index(uint64_t hash)
 	return hash >> 60 & (SHARD_COUNT - 1);
 }
 
-static struct block_table *table_new(uint64_t budget_bytes)
+/* How many buckets a shard has for a budget. */
+static uint32_t bucket_count(uint64_t budget_bytes)
 {
 	uint64_t blocks = budget_bytes / SHARD_COUNT / LAYER_BLOCK_BYTES;
-	struct block_table *table;
 	uint32_t count = 16;
 
 	while (count < blocks && count < UINT32_C(1) << 28)
 		count *= 2;
+	return count;
+}
+
+static struct block_table *table_new(uint64_t budget_bytes)
+{
+	uint32_t count = bucket_count(budget_bytes);
+	struct block_table *table;
+
 	table = calloc(1, sizeof(*table) + count * sizeof(table->buckets[0]));
 	if (table)
 		table->mask = count - 1;
@@ -369,19 +377,18 @@ static void shard_move(struct cache_shard *shard, struct block_table *table)
 /* Have buckets for a larger budget. Where there is no memory for them the chains are longer. */
 static void shard_grow(struct cache_shard *shard, uint64_t budget_bytes)
 {
-	struct block_table *old, *table = table_new(budget_bytes);
+	struct block_table *table, *old = atomic_load_explicit(&shard->table, memory_order_relaxed);
 
+	/* The table is this thread's to replace. */
+	if (bucket_count(budget_bytes) <= old->mask + 1)
+		return;
+	table = table_new(budget_bytes);
 	if (!table)
 		return;
 	pthread_mutex_lock(&shard->lock);
-	old = atomic_load_explicit(&shard->table, memory_order_relaxed);
-	if (table->mask > old->mask) {
-		shard_move(shard, table);
-		guard_free_later(&old->garbage, table_free);
-	} else {
-		free(table);
-	}
+	shard_move(shard, table);
 	pthread_mutex_unlock(&shard->lock);
+	guard_free_later(&old->garbage, table_free);
 }
 
 void block_cache_set_budget(struct block_cache *cache, uint64_t budget_bytes)
