@@ -100,6 +100,8 @@ json_t *info_usage(const char *store_path, const struct store_usage *usage, bool
 		{"run_count", usage->run_count},
 		{"run_limit", usage->run_limit},
 		{"level_0_count", usage->level_0_count},
+		{"level_0_free", usage->level_0_free},
+		{"level_0_limit", usage->level_0_limit},
 		{"merge_count", usage->merge_count},
 		{"compaction_error", (uint64_t)abs(usage->compaction_error)},
 		{"table_count", usage->table_count},

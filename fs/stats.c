@@ -54,49 +54,60 @@ static json_t *head_json(const struct census_count *head, int err)
 			 (json_int_t)head->file_bytes, "as_of_lsn", (json_int_t)head->at.value);
 }
 
-/* Bytes written for the history made since the mount, and what a read may cost. Each byte of history
+/* Bytes written for the history made since @start, and what a read may cost. Each byte of history
  * goes to the log once at least: by a flush, or else when its layer is sealed. */
-static json_t *amplification_json(const struct front *front, const struct store_usage *usage,
+static json_t *amplification_json(const struct store_usage *usage, struct lsn start,
 				  uint64_t disk_bytes, const struct census_count *head)
 {
-	uint64_t made = usage->newest.value - front->newest_at_start.value;
+	uint64_t made = usage->newest.value - start.value;
 	uint64_t logged = usage->flush_bytes > made ? usage->flush_bytes : made;
 	uint64_t written = logged + usage->merge_written_bytes;
 
-	return json_pack("{s:I, s:I, s:o, s:o}", "read_runs", (json_int_t)usage->run_count,
-			 "read_runs_limit", (json_int_t)usage->run_limit, "write", ratio(written, made),
+	return json_pack("{s:I, s:I, s:I, s:o, s:o}", "read_runs", (json_int_t)usage->run_count,
+			 "read_runs_limit", (json_int_t)usage->run_limit, "read_patches_limit",
+			 (json_int_t)usage->patch_limit, "write", ratio(written, made),
 			 "space", ratio(disk_bytes, head->file_bytes));
 }
 
-json_t *stats_json(const struct front *front)
+/* @more's members into @stats; both are used up. */
+static json_t *joined(json_t *stats, json_t *more)
 {
-	struct kind_sum sums[KIND_COUNT] = {0};
-	struct census_count head = {0};
-	struct store_usage usage;
-	uint64_t disk_bytes = 0;
-	json_t *stats, *more;
-	int head_err;
-
-	store_usage_get(front->store, &usage);
-	store_each_layer(front->store, add_layer, sums);
-	for (unsigned kind = 0; kind < KIND_COUNT; kind++)
-		disk_bytes += sums[kind].file_bytes;
-	head_err = census_get(front->census, &head);
-	stats = info_usage(store_path(front->store), &usage, true);
-	more = json_pack("{s:b, s:o, s:i, s:I, s:I, s:I, s:o, s:o, s:o, s:I, s:o}", "mounted", true,
-			 "mountpoint", info_string(front->mountpoint), "pid", (int)getpid(),
-			 "mounted_at", (json_int_t)front->mounted_at, "past_node_count",
-			 (json_int_t)view_node_count(front->view), "past_node_limit",
-			 (json_int_t)PRUNE_LIMIT, "window", info_window(front->store),
-			 "head", head_json(&head, head_err), "layers", layers_json(sums), "disk_bytes",
-			 (json_int_t)disk_bytes, "amplification",
-			 amplification_json(front, &usage, disk_bytes, &head));
 	if (!stats || !more || json_object_update(stats, more) != 0) {
 		json_decref(stats);
 		stats = NULL;
 	}
 	json_decref(more);
 	return stats;
+}
+
+json_t *stats_of_store(struct store *store, struct census *census, struct lsn start)
+{
+	struct kind_sum sums[KIND_COUNT] = {0};
+	struct census_count head = {0};
+	struct store_usage usage;
+	uint64_t disk_bytes = 0;
+	int head_err;
+
+	store_usage_get(store, &usage);
+	store_each_layer(store, add_layer, sums);
+	for (unsigned kind = 0; kind < KIND_COUNT; kind++)
+		disk_bytes += sums[kind].file_bytes;
+	head_err = census_get(census, &head);
+	return joined(info_usage(store_path(store), &usage, true),
+		      json_pack("{s:o, s:o, s:o, s:I, s:o}", "window", info_window(store), "head",
+				head_json(&head, head_err), "layers", layers_json(sums), "disk_bytes",
+				(json_int_t)disk_bytes, "amplification",
+				amplification_json(&usage, start, disk_bytes, &head)));
+}
+
+json_t *stats_json(const struct front *front)
+{
+	return joined(stats_of_store(front->store, front->census, front->newest_at_start),
+		      json_pack("{s:b, s:o, s:i, s:I, s:I, s:I}", "mounted", true, "mountpoint",
+				info_string(front->mountpoint), "pid", (int)getpid(), "mounted_at",
+				(json_int_t)front->mounted_at, "past_node_count",
+				(json_int_t)view_node_count(front->view), "past_node_limit",
+				(json_int_t)PRUNE_LIMIT));
 }
 
 /*
@@ -133,6 +144,13 @@ static const struct metric metrics[] = {
 	 "Files and directories of the past that the kernel knows."},
 	{"varve_runs", "gauge", NULL, "run_count", 0, "Runs of layers: the most a read visits."},
 	{"varve_runs_limit", "gauge", NULL, "run_limit", 0, "Runs there are never more than."},
+	{"varve_patches_limit", "gauge", "amplification", "read_patches_limit", 0,
+	 "Patches that one read applies, at most."},
+	{"varve_unmerged_runs", "gauge", NULL, "level_0_count", 0, "Sealed layers that no merge took yet."},
+	{"varve_unmerged_runs_free", "gauge", NULL, "level_0_free", 0,
+	 "Unmerged runs from which on writers are slowed."},
+	{"varve_unmerged_runs_limit", "gauge", NULL, "level_0_limit", 0,
+	 "Unmerged runs at which writers wait."},
 	{"varve_merges_running", "gauge", NULL, "merge_count", 0, "Merges of runs under way."},
 	{"varve_compaction_error", "gauge", NULL, "compaction_error", 0,
 	 "Error number of the last merge; 0: it went well."},

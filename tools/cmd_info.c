@@ -1,4 +1,5 @@
 /* varve info STORE|PATH [--json] */
+#include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -6,10 +7,12 @@
 #include <string.h>
 #include <time.h>
 
+#include "census.h"
 #include "client.h"
 #include "command.h"
 #include "info.h"
 #include "member.h"
+#include "stats.h"
 #include "store.h"
 #include "subject.h"
 #include "window_text.h"
@@ -30,7 +33,8 @@ static const struct argp info_argp = {
 	.args_doc = "STORE|PATH",
 	.doc = "Tell about a store, named by its directory or by any path in its mount: its LSNs, "
 	       "what "
-	       "its history holds, and what its daemon did since it was mounted.",
+	       "its history holds, and what its daemon did since it was mounted. One that is not "
+	       "mounted is opened for it, to be read only.",
 };
 
 /*
@@ -52,25 +56,62 @@ static int info_from_daemon(const char *store, json_t **info_out)
 	return err;
 }
 
+/* Of a store that is opened for it, to be read only. */
+static json_t *info_of_opened(struct store *store)
+{
+	struct lsn oldest, newest;
+	struct census *census;
+	json_t *info;
+
+	if (census_open(store, &census) != 0)
+		return NULL;
+	store_window(store, &oldest, &newest);
+	info = stats_of_store(store, census, newest);
+	census_close(census);
+	/* It is for us; others may write. */
+	json_object_set_new(info, "read_only", json_null());
+	return info;
+}
+
+/* What the manifest says of a store that somebody holds with whom we may not speak, or that can't be opened. */
+static json_t *info_of_manifest(const char *path, const struct store_usage *usage)
+{
+	char store[PATH_MAX], holder[256];
+	json_t *info = info_usage(realpath(path, store) ? store : path, usage, false);
+	int pid = 0;
+
+	if (info && store_holder(path, holder, sizeof(holder), &pid) == 0) {
+		json_object_set_new(info, "holder", info_string(holder));
+		json_object_set_new(info, "pid", json_integer(pid));
+	}
+	return info;
+}
+
 /* From the disk, as nobody serves it, or we may not speak with who does. */
 static int info_from_disk(const char *path, json_t **info_out)
 {
-	char store[PATH_MAX], holder[256];
+	const struct store_options options = {
+		.holder = "varve info", .read_only = true, .no_compaction = true};
 	struct report report = {""};
 	struct store_usage usage;
-	int pid = 0;
+	struct store *store;
+	int err;
 
 	*info_out = NULL;
 	if (store_peek(path, &usage, &report) != 0)
 		return fail("%s", report.text);
-	*info_out = info_usage(realpath(path, store) ? store : path, &usage, false);
+	err = store_open(path, &options, &report, &store);
+	if (err == 0) {
+		*info_out = info_of_opened(store);
+		(void)store_close(store);       /* nothing was written */
+	} else {
+		if (err != -EBUSY)
+			fprintf(stderr, "varve: %s; what follows is from its manifest\n", report.text);
+		*info_out = info_of_manifest(path, &usage);
+	}
 	if (!*info_out)
 		return fail("no memory left");
 	json_object_set_new(*info_out, "mounted", json_false());
-	if (store_holder(path, holder, sizeof(holder), &pid) == 0) {
-		json_object_set_new(*info_out, "holder", info_string(holder));
-		json_object_set_new(*info_out, "pid", json_integer(pid));
-	}
 	return STATUS_OK;
 }
 
@@ -179,11 +220,18 @@ static void print_amplification(const json_t *info)
 	const json_t *amplification = json_object_get(info, "amplification");
 	char a[TEXT_SIZE_MAX];
 
-	printf("a read visits    %" PRIu64 " runs of layers at most, never more than %" PRIu64 "\n",
+	printf("a read visits    %" PRIu64 " runs of layers at most, never more than %" PRIu64
+	       ", and applies %" PRIu64 " patches at most\n",
 	       member_number(amplification, "read_runs"),
-	       member_number(amplification, "read_runs_limit"));
-	printf("a byte written   cost %s bytes on disk since mounted\n",
-	       factor(amplification, "write", a));
+	       member_number(amplification, "read_runs_limit"),
+	       member_number(amplification, "read_patches_limit"));
+	printf("not merged yet   %" PRIu64 " runs; from %" PRIu64 " on writers are slowed, at %" PRIu64
+	       " they wait\n",
+	       member_number(info, "level_0_count"), member_number(info, "level_0_free"),
+	       member_number(info, "level_0_limit"));
+	if (member_flag(info, "mounted"))
+		printf("a byte written   cost %s bytes on disk since mounted\n",
+		       factor(amplification, "write", a));
 	printf("a byte at head   takes %s bytes on disk\n", factor(amplification, "space", a));
 }
 
@@ -251,7 +299,7 @@ static void print_info(const json_t *info)
 	print_mount(info);
 	printf("format           version %" PRIu64 ", pages of %s\n",
 	       member_number(info, "format_version"), member_size(info, "page_size_bytes", a));
-	if (!member_flag(info, "mounted")) {
+	if (!json_object_get(info, "window")) {
 		print_closed(info);
 		return;
 	}
@@ -259,9 +307,11 @@ static void print_info(const json_t *info)
 	print_window(info);
 	print_head(info);
 	print_layers(info);
-	print_open_layer(info);
 	print_amplification(info);
-	print_daemon(info);
+	if (member_flag(info, "mounted")) {
+		print_open_layer(info);
+		print_daemon(info);
+	}
 }
 
 int cmd_info(int argc, char **argv)

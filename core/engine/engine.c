@@ -348,6 +348,9 @@ static void usage_of_compaction(struct engine *engine, struct engine_usage *usag
 
 	usage->level_0_count = atomic_load(&engine->level_0_count);
 	usage->run_limit = engine_run_limit(engine, usage->newest);
+	usage->level_0_free = PACE_FREE;
+	usage->level_0_limit = PACE_MAX;
+	usage->patch_limit = VERSION_WEIGHT_MAX;
 	usage->merge_count = atomic_load(&compactor->merge_count);
 	usage->merge_read_bytes = atomic_load(&compactor->read_bytes);
 	usage->merge_written_bytes = atomic_load(&compactor->written_bytes);

@@ -242,6 +242,8 @@ struct engine_usage {
 	/* compaction */
 	uint32_t run_count, level_0_count;              /* a read visits at most run_count layers */
 	uint32_t run_limit;                             /* ... and never more than this */
+	uint32_t level_0_free, level_0_limit;           /* from the one on writers are slowed, at the other they wait */
+	uint32_t patch_limit;                           /* that one read applies */
 	uint32_t merge_count;                           /* under way */
 	int compaction_error;                           /* of its last attempt; 0: none */
 	uint64_t table_count, table_bytes;

@@ -237,7 +237,9 @@ struct store_usage {
 	uint64_t commit_count, sync_count, flush_count, flush_range_count, flush_bytes, freeze_count;
 	/* layers by kind, and what compaction does */
 	uint32_t run_count, run_limit;  /* a read visits at most run_count layers, and never more than run_limit */
-	uint32_t level_0_count;
+	uint32_t level_0_count, level_0_free, level_0_limit;    /* runs not merged yet; from the second on writers are
+								 * slowed, at the third they wait */
+	uint32_t patch_limit;           /* patches that one read applies, at most */
 	uint32_t merge_count;           /* under way */
 	int compaction_error;           /* errno of its last attempt; 0: none */
 	uint64_t table_count, table_bytes;      /* layers by key */

@@ -233,6 +233,38 @@ class Info(CommandCase):
         self.assertEqual(info["newest_lsn"], n)
         self.assertEqual(info["id"], infos[0]["id"])
 
+    def test_a_store_that_nobody_serves_tells_the_same(self):
+        m = self.mount_new()
+        write_file(m.head / "a", os.urandom(300_000))
+        varve("compact", m.point)
+        write_file(m.head / "b", os.urandom(70_000))
+        served = json_of(self, varve("info", "--json", m.point))
+        m.kill()
+        told = json_of(self, varve("info", "--json", m.store))
+        self.assertFalse(told["mounted"])
+        for key in ("id", "oldest_lsn", "newest_lsn", "run_count", "inode_next"):
+            self.assertEqual(told[key], served[key], key)
+        for key in ("inode_count", "file_bytes"):
+            self.assertEqual(told["head"][key], served["head"][key])
+        self.assertEqual(told["layers"]["image"], served["layers"]["image"])
+        for key in ("time", "bytes", "newest_time", "oldest_time"):
+            self.assertEqual(told["window"].get(key), served["window"].get(key))
+        self.assertIsNone(told["amplification"]["write"])
+        self.assertIsNone(told["read_only"])
+        text = self.assert_done("info", m.store).stdout
+        self.assertIn(str(told["newest_lsn"]), text)
+        self.assertNotIn("mounted,", text)
+        self.assertNotIn("read-only", text)
+
+    def test_what_can_not_be_opened_tells_what_its_manifest_says(self):
+        store = self.folder_new() / "store"
+        self.assert_done("mkfs", store)
+        (layer,) = (store / "layers").glob("*1.layer")
+        layer.write_bytes(b"x" * 100)
+        done = self.assert_done("info", store)
+        self.assertIn("from its manifest", done.stderr)
+        self.assertIn("LSNs             up to", done.stdout)
+
     def test_it_tells_who_holds_the_store(self):
         m = self.mount_new()
         self.assertIn(str(m.point), self.assert_done("info", m.store).stdout)
