@@ -123,7 +123,7 @@ static void write_ahead(struct arena *arena, uint64_t tail_bytes)
 
 	if (from < arena->ahead_bytes || !size)
 		return;
-	io_map_make_dirty(arena->base + from, size);
+	io_map_make_dirty(arena->fd, arena->base + from, size);
 	arena->ahead_bytes = from + size;
 }
 

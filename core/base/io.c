@@ -284,10 +284,10 @@ void io_map_at_random(void *map, size_t size_bytes)
 		in_use->map_at_random(in_use, map, size_bytes);
 }
 
-void io_map_make_dirty(void *from, size_t size_bytes)
+void io_map_make_dirty(int fd, void *from, size_t size_bytes)
 {
 	if (in_use->map_make_dirty)
-		in_use->map_make_dirty(in_use, from, size_bytes);
+		in_use->map_make_dirty(in_use, fd, from, size_bytes);
 }
 
 void io_unmap_pages(void *from, size_t size_bytes)

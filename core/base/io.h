@@ -92,9 +92,9 @@ int io_map(int fd, size_t size_bytes, bool writable, void **map_out);
 void io_unmap(void *map, size_t size_bytes);    /* NULL is ignored */
 /* Of a mapping: pages come one by one as they are touched, nothing is read or made ahead around them. */
 void io_map_at_random(void *map, size_t size_bytes);
-/* Have the next sync write whole pages of a writable mapping, whatever is stored there by then; changes nothing that
- * is. Where the kernel can't, nothing happens. */
-void io_map_make_dirty(void *from, size_t size_bytes);
+/* Have the next sync write whole pages of the file's mapping, whatever is stored there by then; changes nothing that
+ * is. Where the kernel can't, or it would not help (ext4 and XFS are helped), nothing happens. */
+void io_map_make_dirty(int fd, void *from, size_t size_bytes);
 /* Take whole pages out of this process's page tables; they stay mapped. */
 void io_unmap_pages(void *from, size_t size_bytes);
 

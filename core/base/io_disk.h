@@ -56,8 +56,9 @@ struct io_disk {
 	void (*unmap_pages)(struct io_disk *disk, void *from, size_t size_bytes);
 	/* MADV_RANDOM. NULL: this disk has no read-ahead. */
 	void (*map_at_random)(struct io_disk *disk, void *map, size_t size_bytes);
-	/* MADV_POPULATE_WRITE. NULL: this disk has no blocks. */
-	void (*map_make_dirty)(struct io_disk *disk, void *from, size_t size_bytes);
+	/* MADV_POPULATE_WRITE of a part of the file's mapping, on a disk where a block that is written stays where it
+	 * is. NULL: this disk has no blocks. */
+	void (*map_make_dirty)(struct io_disk *disk, int fd, void *from, size_t size_bytes);
 	/* mincore: is all of this stretch of a mapping in memory? */
 	bool (*is_resident)(struct io_disk *disk, const void *from, size_t size_bytes);
 	/* posix_fadvise. NULL: this disk has no cache. */

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "bench.h"
@@ -23,11 +24,7 @@ static const struct history_store_type *const types[] = {
 };
 
 #define TYPE_COUNT (sizeof(types) / sizeof(types[0]))
-#ifdef BENCH_LMDB
-#define HAS_LMDB true
-#else
-#define HAS_LMDB false
-#endif
+#define MEMORY_MIB_MAX 320.0    /* of a budget of 256 */
 
 /* A figure that is compared. */
 struct figure {
@@ -35,7 +32,8 @@ struct figure {
 	const char *unit;
 	enum better better;
 	double (*get)(const struct history_figures *figures, bool by_bytes);
-	bool is_read_rate;
+	const char *rival;      /* whom a workload that is held is held against, NULL: nobody */
+	double limit;
 };
 
 static double amount(uint64_t count, uint64_t bytes, bool by_bytes)
@@ -127,20 +125,20 @@ static double compacted_cold_cpu_us(const struct history_figures *figures, bool 
 
 /* Without a unit it is the workload's. Processor time says most on a machine that others use. */
 static const struct figure compared[] = {
-	{ "writes, syncs included", NULL, HIGHER_IS_BETTER, write_rate, false },
-	{ "processor time of writing", NULL, LOWER_IS_BETTER, write_cpu_us, false },
-	{ "a sync", "ms", LOWER_IS_BETTER, sync_ms, false },
-	{ "disk, as it is afterwards", "MB", LOWER_IS_BETTER, disk_mb, false },
-	{ "disk, settled", "MB", LOWER_IS_BETTER, settled_disk_mb, false },
-	{ "reads, page cache warm", NULL, HIGHER_IS_BETTER, hot_rate, true },
-	{ "processor time of a warm read", NULL, LOWER_IS_BETTER, read_cpu_us, false },
-	{ "reads, page cache dropped", NULL, HIGHER_IS_BETTER, cold_rate, true },
-	{ "processor time of a cold read", NULL, LOWER_IS_BETTER, cold_cpu_us, false },
-	{ "disk, compacted", "MB", LOWER_IS_BETTER, compacted_disk_mb, false },
-	{ "reads, compacted, page cache warm", NULL, HIGHER_IS_BETTER, compacted_hot_rate, true },
-	{ "processor time of a warm read, compacted", NULL, LOWER_IS_BETTER, compacted_read_cpu_us, false },
-	{ "reads, compacted, page cache dropped", NULL, HIGHER_IS_BETTER, compacted_cold_rate, true },
-	{ "processor time of a cold read, compacted", NULL, LOWER_IS_BETTER, compacted_cold_cpu_us, false },
+	{ "writes, syncs included", NULL, HIGHER_IS_BETTER, write_rate, "RocksDB", 10 },
+	{ "processor time of writing", NULL, LOWER_IS_BETTER, write_cpu_us, NULL, 0 },
+	{ "a sync", "ms", LOWER_IS_BETTER, sync_ms, NULL, 0 },
+	{ "disk, as it is afterwards", "MB", LOWER_IS_BETTER, disk_mb, NULL, 0 },
+	{ "disk, settled", "MB", LOWER_IS_BETTER, settled_disk_mb, "RocksDB", 0.2 },
+	{ "reads, page cache warm", NULL, HIGHER_IS_BETTER, hot_rate, "LMDB", 1 },
+	{ "processor time of a warm read", NULL, LOWER_IS_BETTER, read_cpu_us, NULL, 0 },
+	{ "reads, page cache dropped", NULL, HIGHER_IS_BETTER, cold_rate, "LMDB", 1 },
+	{ "processor time of a cold read", NULL, LOWER_IS_BETTER, cold_cpu_us, NULL, 0 },
+	{ "disk, compacted", "MB", LOWER_IS_BETTER, compacted_disk_mb, "RocksDB", 0.2 },
+	{ "reads, compacted, page cache warm", NULL, HIGHER_IS_BETTER, compacted_hot_rate, "LMDB", 1 },
+	{ "processor time of a warm read, compacted", NULL, LOWER_IS_BETTER, compacted_read_cpu_us, NULL, 0 },
+	{ "reads, compacted, page cache dropped", NULL, HIGHER_IS_BETTER, compacted_cold_rate, "LMDB", 1 },
+	{ "processor time of a cold read, compacted", NULL, LOWER_IS_BETTER, compacted_cold_cpu_us, NULL, 0 },
 };
 
 #define COMPARED_COUNT (sizeof(compared) / sizeof(compared[0]))
@@ -199,10 +197,18 @@ static const char *unit_text(const struct figure *figure, bool by_bytes)
 	return by_bytes ? "MB/s" : figure->get == write_rate ? "thousand versions/s" : "thousand reads/s";
 }
 
+static bool has_type(const char *name)
+{
+	for (size_t i = 0; i < TYPE_COUNT; i++)
+		if (strcmp(types[i]->name, name) == 0)
+			return true;
+	return false;
+}
+
 static void figure_report(struct bench *bench, const struct history_workload *workload,
 			  const struct figure *figure, unsigned rounds, const struct history_figures *all)
 {
-	bool is_held = workload->is_held && HAS_LMDB && figure->is_read_rate;
+	bool is_held = workload->is_held && figure->rival && has_type(figure->rival);
 	struct contender contenders[TYPE_COUNT] = { 0 };
 	double *samples = calloc(TYPE_COUNT * rounds, sizeof(*samples));
 	char what[128];
@@ -212,7 +218,7 @@ static void figure_report(struct bench *bench, const struct history_workload *wo
 		.better = figure->better,
 		.contenders = contenders,
 		.contender_count = TYPE_COUNT,
-		.ratio_limit = is_held ? 1 : 0,
+		.ratio_limit = is_held ? figure->limit : 0,
 	};
 
 	if (!samples)
@@ -220,7 +226,7 @@ static void figure_report(struct bench *bench, const struct history_workload *wo
 	snprintf(what, sizeof(what), "%s: %s", workload->name, figure->what);
 	for (size_t i = 0; i < TYPE_COUNT; i++) {
 		contenders[i].name = types[i]->name;
-		contenders[i].aside = is_held && i > 0 && i + 1 < TYPE_COUNT;   /* LMDB is the last */
+		contenders[i].aside = is_held && i > 0 && strcmp(types[i]->name, figure->rival) != 0;
 		for (unsigned round = 0; round < rounds; round++)
 			samples[i * rounds + round] = figure->get(&all[round * TYPE_COUNT + i],
 								  workload->by_bytes);
@@ -268,7 +274,7 @@ static void store_report(struct bench *bench, const struct history_workload *wor
 	snprintf(what, sizeof(what), "%s: varve: bytes written a byte of history, compacted", workload->name);
 	bench_fact(bench, what, compacted, "", FACT_NOTE, 0);
 	snprintf(what, sizeof(what), "%s: varve: memory at most", workload->name);
-	bench_fact(bench, what, memory, "MiB", FACT_NOTE, 0);
+	bench_fact(bench, what, memory, "MiB", workload->is_held ? FACT_AT_MOST : FACT_NOTE, MEMORY_MIB_MAX);
 }
 
 int history_workload_measure(struct bench *bench, const struct history_workload *workload)

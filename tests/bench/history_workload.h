@@ -14,7 +14,7 @@ struct history_workload {
 	const char *name;               /* begins what each claim is called */
 	struct history_source *source;
 	bool by_bytes;                  /* rates are in MB/s, not in a thousand writes and reads */
-	bool is_held;                   /* reads are to be as many a second as LMDB's, which has each version whole */
+	bool is_held;                   /* against its rivals (history_workload.c) */
 	uint64_t hot_reads, cold_reads;
 	unsigned rounds;                /* unless the command line says otherwise */
 };
