@@ -126,7 +126,9 @@ static struct layer_chunk *chunk_with_room(struct layer_map_edit *edit, struct l
 		return last;
 	if (last && last->count == LAYER_CHUNK_MAX)
 		last = NULL;
-	more = !last ? 16 : last->count < LAYER_CHUNK_MAX / 2 ? last->count + 16 : LAYER_CHUNK_MAX - last->count;
+	more = last ? last->count + 16 : 16;
+	if (last && more > LAYER_CHUNK_MAX - last->count)
+		more = LAYER_CHUNK_MAX - last->count;
 	if (!last && run->chunk_count == run->chunk_room && list_copy(edit, run))
 		return NULL;
 	chunk = chunk_new(edit, last, 0, more);

@@ -243,7 +243,7 @@ static bool background_step(struct engine *engine)
 		if (!err)
 			compactor_poke(engine);
 		/* Only what did not fail in a sync may be tried again. */
-		if (err && (layer->sync_failed || !error_may_pass(err))) {
+		if (err && (atomic_load(&layer->sync_failed) || !error_may_pass(err))) {
 			engine_fail(engine, err, "a layer could not be sealed");
 			pthread_cond_broadcast(&engine->turn);
 		}

@@ -371,8 +371,10 @@ static int job_open(struct engine *engine, struct merge_job *job)
 	err = merge_open(inputs, job->input_count, job->from, window_bytes, &job->merge);
 	job->buffer_bytes = job->input_count * merge_input_bytes(window_bytes);
 	atomic_fetch_add(&engine->compactor.buffer_bytes, job->buffer_bytes);
-	/* What they take may be lent. */
+	/* What they take may be lent. Under the lock, so that it does not fall between the background's look and its wait. */
+	pthread_mutex_lock(&engine->commit_lock);
 	pthread_cond_signal(&engine->work);
+	pthread_mutex_unlock(&engine->commit_lock);
 	job->bytes_before = 0;
 	if (err)
 		merge_job_rest(&engine->compactor, job);

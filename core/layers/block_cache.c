@@ -131,6 +131,13 @@ int block_cache_create(uint64_t budget_bytes, struct block_cache **cache_out)
 	return 0;
 }
 
+/* Of no further use to anybody. */
+static void block_free(struct cached_block *block)
+{
+	page_pool_give(block->cache->pool, block->bytes, block->size_bytes);
+	free(block);
+}
+
 static void shard_destroy(struct cache_shard *shard)
 {
 	struct cached_block *hand = shard->hand;
@@ -138,7 +145,7 @@ static void shard_destroy(struct cache_shard *shard)
 	while (hand) {
 		struct cached_block *next = hand->ring_next;
 
-		free(hand);
+		block_free(hand);
 		hand = next == shard->hand ? NULL : next;
 	}
 	free(atomic_load_explicit(&shard->table, memory_order_relaxed));
@@ -174,13 +181,6 @@ static struct cached_block *shard_find(struct cache_shard *shard, struct block_i
 	while (block && (block->id.layer_id != id.layer_id || block->id.number != id.number))
 		block = atomic_load_explicit(&block->next, memory_order_acquire);
 	return block;
-}
-
-/* Of no further use to anybody. */
-static void block_free(struct cached_block *block)
-{
-	page_pool_give(block->cache->pool, block->bytes, block->size_bytes);
-	free(block);
 }
 
 static int64_t coarse_ns(void)

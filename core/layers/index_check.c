@@ -304,8 +304,11 @@ static int walk_versions(struct index_walk *walk)
 				found(walk, footer->version_block + i,
 				      "versions of the index are out of order or impossible");
 		}
-		if (err == -EIO || err == -EUCLEAN)
-			err = 1;        /* the keys could not be read again */
+		if (err == -EIO || err == -EUCLEAN) {
+			found(walk, footer->key_block + walk->key_number / LAYER_KEYS_PER_BLOCK,
+			      "keys of the index could not be read again: index and log were not compared");
+			err = 1;
+		}
 		walk->records_bad |= err == 1;
 		if (err == 1 && check_progress(walk->log->hooks, 0))
 			err = -ECANCELED;

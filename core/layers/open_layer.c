@@ -20,6 +20,7 @@ int open_layer_new(uint64_t layer_id, const struct store_identity *store, struct
 	layer->base.store = store;
 	layer->arena.fd = -1;
 	layer->leased_tail = LAYER_HEADER_BYTES;
+	pthread_mutex_init(&layer->sync_lock, NULL);
 	atomic_init(&layer->tail, LAYER_HEADER_BYTES);
 	return 0;
 }
@@ -98,6 +99,7 @@ void open_layer_close(struct open_layer *layer)
 		return;
 	version_index_free(layer->index);
 	arena_close(&layer->arena);
+	pthread_mutex_destroy(&layer->sync_lock);
 	free(layer);
 }
 
@@ -315,10 +317,27 @@ void lease_abandon(struct lease *lease)
 	lease->layer->lease_count--;
 }
 
-int open_layer_flush(struct open_layer *layer)
+int open_layer_sync(struct open_layer *layer, int (*sync)(struct open_layer *layer))
+{
+	int err;
+
+	pthread_mutex_lock(&layer->sync_lock);
+	err = atomic_load(&layer->sync_failed) ? -EIO : sync(layer);
+	if (err)
+		atomic_store(&layer->sync_failed, true);
+	pthread_mutex_unlock(&layer->sync_lock);
+	return err;
+}
+
+static int flush_arena(struct open_layer *layer)
 {
 	return arena_flush(&layer->arena,
 			   atomic_load_explicit(&layer->tail, memory_order_acquire));
+}
+
+int open_layer_flush(struct open_layer *layer)
+{
+	return open_layer_sync(layer, flush_arena);
 }
 
 int open_layer_clear_tail(struct open_layer *layer)

@@ -21,6 +21,8 @@
 #ifndef VARVE_LAYERS_OPEN_LAYER_H
 #define VARVE_LAYERS_OPEN_LAYER_H
 
+#include <pthread.h>
+
 #include "arena.h"
 #include "batch.h"
 #include "layer.h"
@@ -39,7 +41,8 @@ struct open_layer {
 	int64_t time_first_ns, time_last_ns;    /* 0: no batch yet */
 	uint64_t ino_max;
 	bool started;
-	bool sync_failed;               /* while sealing: what was dirty may be lost; no later sync brings it back */
+	pthread_mutex_t sync_lock;      /* held while the file is synced; a leaf */
+	_Atomic bool sync_failed;       /* what was dirty may be lost, no later sync brings it back; stored under sync_lock */
 };
 
 /* Make a spare of @size_bytes (a multiple of 4096 within LAYER_SIZE_MIN and _MAX).
@@ -118,7 +121,8 @@ int lease_publish(struct lease *lease, const struct batch_entry *entries, size_t
 /* End a lease that will not be published; nor can any that was taken after it. Commit lock. */
 void lease_abandon(struct lease *lease);
 
-/* Sync what is dirty up to the batch published last at the call. One caller at a time. */
+/* Sync what is dirty up to the batch published last at the call. One caller at a time, also beside one that
+ * seals: a sync of either that failed is an error to both. -errno. */
 int open_layer_flush(struct open_layer *layer);
 
 /*

@@ -9,7 +9,7 @@
 
 #include "codec.h"
 #include "io.h"
-#include "open_layer.h"
+#include "open_layer_internal.h"
 
 #define HUGE_PAGE_BYTES (2u << 20)
 
@@ -207,6 +207,11 @@ static int index_build(struct index_builder *builder)
 	return 0;
 }
 
+static int sync_file(struct open_layer *layer)
+{
+	return io_sync(layer->arena.fd);
+}
+
 int open_layer_seal(struct open_layer *layer, struct layer_footer *footer_out)
 {
 	struct index_builder builder = { .layer = layer };
@@ -229,8 +234,7 @@ int open_layer_seal(struct open_layer *layer, struct layer_footer *footer_out)
 		err = io_truncate(layer->arena.fd, file_bytes);
 	if (!err) {
 		arena_unmap_range(&layer->arena, 0, index_at);
-		err = io_sync(layer->arena.fd);
-		layer->sync_failed = err != 0;
+		err = open_layer_sync(layer, sync_file);
 	}
 	free(builder.blocks);
 	return err;

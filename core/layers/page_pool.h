@@ -25,7 +25,7 @@ struct page_pool;
 
 /* -ENOMEM. */
 int page_pool_create(uint64_t limit_bytes, struct page_pool **pool_out);
-void page_pool_free(struct page_pool *pool);            /* with all that is taken; NULL is ignored */
+void page_pool_free(struct page_pool *pool);            /* nothing is taken any more; NULL is ignored */
 
 /* Gives back what is above it. */
 void page_pool_set_limit(struct page_pool *pool, uint64_t limit_bytes);

@@ -39,9 +39,9 @@ int table_writer_open(int dir_fd, uint64_t layer_id, const struct store_identity
 int table_writer_add(struct table_writer *writer, struct key key, struct lsn lsn, uint64_t position,
 		     uint8_t form, uint8_t weight, const void *payload, uint32_t size_bytes);
 
-uint64_t table_writer_bytes(const struct table_writer *writer);         /* Memory it takes: its buffer, and 8 bytes a key and some 50 a block until the layer is finished. */
+uint64_t table_writer_bytes(const struct table_writer *writer);         /* of the file so far, about */
+/* Memory it takes: its buffer, and room for 8 bytes a key and 40 a block until the layer is finished. */
 uint64_t table_writer_memory_bytes(const struct table_writer *writer);
-/* of the file so far, about */
 uint64_t table_writer_count(const struct table_writer *writer);         /* versions so far */
 
 /*

@@ -1,4 +1,5 @@
 /* Block cache: checked once, kept within the budget, there as long as a guard looks. */
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -261,6 +262,24 @@ static void what_can_not_be_filled_is_not_kept(void **state)
 	guard_drop();
 }
 
+/* Also of blocks so large that each has a mapping of its own. */
+static void what_is_held_goes_with_the_cache(void **state)
+{
+	struct cache_test *test = *state;
+	struct fill what = { 1, 300 * KIB, 0 };
+	const uint8_t *bytes;
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	guard_take();
+	assert_ok(block_cache_load(test->cache, (struct block_id){ 99, BLOCK_DATA }, what.size_bytes, fill, &what,
+				   &bytes));
+	guard_drop();
+	assert_int_equal(msync((void *)(uintptr_t)bytes, page, MS_ASYNC), 0);
+	block_cache_free(test->cache);
+	test->cache = NULL;
+	assert_int_equal(msync((void *)(uintptr_t)bytes, page, MS_ASYNC), -1);
+}
+
 static void a_smaller_budget_is_kept_at_once_and_a_larger_one_used(void **state)
 {
 	struct cache_test *test = *state;
@@ -411,6 +430,7 @@ int main(void)
 		cache_test(however_small_the_budget_256_blocks_are_held),
 		cache_test(blocks_of_any_size_keep_the_budget),
 		cache_test(what_can_not_be_filled_is_not_kept),
+		cache_test(what_is_held_goes_with_the_cache),
 		cache_test(a_smaller_budget_is_kept_at_once_and_a_larger_one_used),
 		cache_test(memory_is_given_back),
 		cache_test(who_paces_finds_the_budget_kept),

@@ -290,6 +290,54 @@ static void layers_of_a_range_are_given_in_order(void **state)
 	layer_maps_destroy(&maps);
 }
 
+/* Add @count tables of dummies to run 1 by one piece: table i holds key i. */
+static void add_piece(struct layer_maps *maps, struct layer *layers, uint32_t first, uint32_t count)
+{
+	struct table_summary *tables = calloc(count, sizeof(*tables));
+	struct layer **pointers = calloc(count, sizeof(*pointers));
+	struct manifest_piece piece = { .run_id = 1, .level = 2, .end = lsn_make(1000), .upto = { first + count, 0 },
+					.layers = tables, .layer_count = count };
+	struct layer_map_edit edit;
+
+	assert_true(tables && pointers);
+	for (uint32_t i = 0; i < count; i++) {
+		tables[i].first_key = tables[i].last_key = (struct key){ first + i, 1 };
+		tables[i].first_lsn = tables[i].last_lsn = lsn_make(1);
+		pointers[i] = &layers[first + i];
+	}
+	assert_ok(layer_map_edit_begin(maps, &edit));
+	assert_ok(layer_map_edit_piece(&edit, &piece, pointers));
+	layer_map_edit_publish(&edit);
+	free(tables);
+	free(pointers);
+}
+
+/* Whatever the last chunk holds when a piece of many tables comes, and one behind it. */
+static void a_run_grows_by_pieces_of_any_size(void **state)
+{
+	enum { MANY = LAYER_CHUNK_MAX - 200 };
+	static struct layer layers[LAYER_CHUNK_MAX + MANY + 1];
+
+	(void)state;
+	for (uint32_t before = 1; before <= LAYER_CHUNK_MAX; before++) {
+		uint32_t count = before + MANY + 1;
+		struct layer_maps maps;
+
+		assert_ok(layer_maps_init(&maps));
+		add_piece(&maps, layers, 0, before);
+		add_piece(&maps, layers, before, MANY);
+		add_piece(&maps, layers, before + MANY, 1);
+		const struct layer_run *run = atomic_load(&maps.current)->runs[0];
+		assert_int_equal(run->layer_count, count);
+		for (uint32_t i = 0; i < run->chunk_count; i++)
+			assert_true(run->chunks[i].chunk->count <= LAYER_CHUNK_MAX);
+		for (uint64_t i = 0; i < count; i++)
+			assert_ptr_equal(layer_run_find(run, (struct key){ i, 1 }, LSN_HEAD), &layers[i]);
+		layer_maps_destroy(&maps);
+	}
+	guard_barrier();
+}
+
 static void an_aborted_edit_changes_nothing(void **state)
 {
 	static struct layer layers[100], more = { .id = 999 };
@@ -324,6 +372,7 @@ int main(void)
 		cmocka_unit_test(a_guard_sees_one_map_while_others_are_published),
 		cmocka_unit_test(a_run_is_searched_by_key_and_lsn),
 		cmocka_unit_test(layers_of_a_range_are_given_in_order),
+		cmocka_unit_test(a_run_grows_by_pieces_of_any_size),
 		cmocka_unit_test(an_aborted_edit_changes_nothing),
 		merge_test(whatever_is_merged_each_version_is_found),
 		merge_test(a_guard_keeps_a_map_through_merges),

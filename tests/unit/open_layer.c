@@ -367,6 +367,49 @@ static void a_tail_that_cannot_be_cleared_is_an_error(void **state)
 	use_cutting_disk(NULL);
 }
 
+/* A write that failed behind the back of those that sync is told to one of them, as the kernel has it. */
+static unsigned syncs_that_fail;
+
+static int sync_and_tell_once(struct io_disk *disk, int fd)
+{
+	if (!syncs_that_fail)
+		return io_disk_real.sync(disk, fd);
+	syncs_that_fail--;
+	return -EIO;
+}
+
+static void a_sync_that_failed_is_told_to_all_that_sync(void **state)
+{
+	struct test_layer *test = *state;
+	struct io_disk disk = io_disk_real;
+	struct layer_footer footer;
+
+	test_layer_append_many(test, 100);
+	disk.sync = sync_and_tell_once;
+	io_disk_use(&disk);
+	syncs_that_fail = 1;
+	assert_err(open_layer_seal(test->open, &footer), -EIO);
+	assert_err(open_layer_flush(test->open), -EIO);
+	assert_int_equal(atomic_load(&test->open->arena.flushed_bytes), 0);
+	io_disk_use(&io_disk_real);
+}
+
+static void a_layer_whose_flush_failed_is_not_sealed(void **state)
+{
+	struct test_layer *test = *state;
+	struct io_disk disk = io_disk_real;
+	struct layer_footer footer;
+
+	test_layer_append_many(test, 100);
+	disk.sync = sync_and_tell_once;
+	io_disk_use(&disk);
+	syncs_that_fail = 1;
+	assert_err(open_layer_flush(test->open), -EIO);
+	assert_err(open_layer_seal(test->open, &footer), -EIO);
+	assert_true(atomic_load(&test->open->sync_failed));
+	io_disk_use(&io_disk_real);
+}
+
 #define layer_test(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -387,6 +430,8 @@ int main(void)
 		layer_test(a_log_that_cannot_be_read_is_an_error_to_recovery),
 		layer_test(a_copy_that_cannot_be_read_is_an_error_to_rebuilding),
 		layer_test(a_tail_that_cannot_be_cleared_is_an_error),
+		layer_test(a_sync_that_failed_is_told_to_all_that_sync),
+		layer_test(a_layer_whose_flush_failed_is_not_sealed),
 	};
 
 	fault_guarded(do_nothing, NULL);

@@ -1,8 +1,11 @@
 /* Sealed layer: the same answers from the file as from the open layer, and
  * none that is wrong from a damaged one. */
+#include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "io_disk.h"
+#include "layer_check.h"
 #include "sealed_layer.h"
 #include "test_layer.h"
 
@@ -227,6 +230,53 @@ static void a_layer_of_another_store_is_refused(void **state)
 	assert_err(sealed_layer_open(s->test->dir_fd, 7, &other, s->cache, NULL, &layer), -EXDEV);
 }
 
+/* The keys of the index, when the check reads them by themselves, beside the versions. */
+static uint64_t keys_at;
+
+static ssize_t read_all_but_keys(struct io_disk *disk, int fd, void *buffer, size_t size_bytes, uint64_t offset_bytes)
+{
+	return offset_bytes == keys_at ? -EIO : io_disk_real.read(disk, fd, buffer, size_bytes, offset_bytes);
+}
+
+static void count_finding(void *context, const struct finding *finding)
+{
+	(void)finding;
+	++*(unsigned *)context;
+}
+
+static bool go_on(void *context, uint64_t bytes)
+{
+	(void)context;
+	(void)bytes;
+	return true;
+}
+
+/* What could not be compared is not said to be whole. */
+static void a_check_that_cannot_read_the_keys_again_says_so(void **state)
+{
+	struct sealed_test *s = *state;
+	const struct layer_check_target target = {
+		.dir_fd = s->test->dir_fd, .store = &s->test->store, .layer_id = 7, .sealed = true,
+		.start = s->footer.start, .end = s->footer.end, .chain_start = TEST_LAYER_CHAIN, .chain_known = true,
+		.chain_end = s->footer.chain_end, .file_bytes = sealed_layer_file_bytes(s->layer),
+	};
+	unsigned count = 0;
+	const struct check_hooks hooks = { count_finding, go_on, &count };
+	struct layer_check_result result;
+	struct io_disk disk = io_disk_real;
+
+	assert_ok(layer_check(&target, &hooks, &result));
+	assert_int_equal(count, 0);
+	assert_false(result.index_bad);
+	keys_at = (uint64_t)s->footer.key_block * LAYER_BLOCK_BYTES;
+	disk.read = read_all_but_keys;
+	io_disk_use(&disk);
+	assert_ok(layer_check(&target, &hooks, &result));
+	io_disk_use(&io_disk_real);
+	assert_true(count > 0);
+	assert_true(result.index_bad);
+}
+
 #define layer_test(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -240,6 +290,7 @@ int main(void)
 		layer_test(a_cut_layer_is_refused),
 		layer_test(a_layer_cut_under_its_reader_gives_errors),
 		layer_test(a_layer_of_another_store_is_refused),
+		layer_test(a_check_that_cannot_read_the_keys_again_says_so),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
