@@ -8,6 +8,7 @@ run:
 (1) the writer gets success or an error that fits, and nobody hangs;
 (2) after a remount every change that had returned is there, at the head and at its LSN;
 (3) the store takes writes again.
+One more run is of a sync that fails: who is told what, until the next mount.
 """
 import errno
 import os
@@ -75,13 +76,17 @@ class Inject(harness.ServerCase):
             return daemon, log
         m.options = ["layer=4M"]
         m.mount()
+        return self.attach(m, words), log
+
+    def attach(self, m, words):
+        """strace as @words say, on the server that is there."""
         (server,) = m.servers()
-        daemon = subprocess.Popen(words + ["-p", str(server)], stdout=subprocess.DEVNULL,
+        tracer = subprocess.Popen(words + ["-p", str(server)], stdout=subprocess.DEVNULL,
                                   stderr=subprocess.PIPE)
-        wait_for("strace is attached", lambda: daemon.poll() is not None or all(
+        wait_for("strace is attached", lambda: tracer.poll() is not None or all(
             "TracerPid:\t0\n" not in (task / "status").read_text()
             for task in pathlib.Path(f"/proc/{server}/task").iterdir()), timeout=RUN_LIMIT_S)
-        return daemon, log
+        return tracer
 
     def write(self, m):
         """What a writer got: the LSNs after the records that returned, and the errno."""
@@ -180,6 +185,56 @@ class Inject(harness.ServerCase):
                         break
         print(f"mkfs: {met} system calls failed or killed it")
         self.assertGreater(met, 15)
+
+    def errno_of(self, call, *args):
+        """What a call that has to fail failed with."""
+        with self.assertRaises(OSError) as caught:
+            call(*args)
+        return caught.exception.errno
+
+    def test_a_failed_sync(self):
+        """Who met it is told, nothing is written from then on, and a remount ends that."""
+        m = self.mount_new(mounted=False)
+        said = m.folder / "said"
+        with open(said, "wb") as out:
+            server = subprocess.Popen([harness.VARVE, "mount", "-f", m.store, m.point],
+                                      stdout=subprocess.DEVNULL, stderr=out)
+        wait_for("it is mounted, or has ended", lambda: server.poll() is not None
+                 or harness.is_mounted(m.point), timeout=RUN_LIMIT_S)
+        fds = [os.open(m.head / f"file{i}", os.O_CREAT | os.O_RDWR) for i in range(2)]
+        for fd in fds:
+            os.write(fd, b"synced")
+            os.fsync(fd)
+        lsn = m.latest()
+        tracer = self.attach(m, ["strace", "-f", "-o", m.folder / "strace", "-e", "trace=fdatasync",
+                                 "-e", "inject=fdatasync:error=EIO:when=1"])
+        for fd in fds:
+            os.write(fd, b", and not")
+        self.assertEqual(self.errno_of(os.fsync, fds[0]), errno.EIO)
+        for fd in fds:
+            self.assertEqual(self.errno_of(os.fsync, fd), errno.EROFS)
+            self.assertEqual(self.errno_of(os.write, fd, b"more"), errno.EROFS)
+        self.assertEqual(self.errno_of(os.mkdir, m.head / "dir"), errno.EROFS)
+        self.assertEqual(read_file(m.head / "file1"), b"synced, and not")
+        self.assertEqual(read_file(m.at(lsn) / "file1"), b"synced")
+        self.assertTrue(harness.json_of(self, varve("info", m.point, "--json"))["read_only"])
+        self.assertEqual(said.read_text().count("a sync failed: Input/output error"), 1)
+        for fd in fds:
+            os.close(fd)
+        self.end(m, tracer)
+        server.wait(timeout=RUN_LIMIT_S)
+        self.assertIn(b"(INJECTED)", (m.folder / "strace").read_bytes())
+        m.mount()
+        self.assertFalse(harness.json_of(self, varve("info", m.point, "--json"))["read_only"])
+        for i in range(2):
+            self.assertIn(read_file(m.head / f"file{i}"), (b"synced", b"synced, and not"))
+            self.assertEqual(read_file(m.at(lsn) / f"file{i}"), b"synced")
+        harness.write_file(m.head / "after", b"it goes on")
+        m.remount()
+        self.assertEqual(read_file(m.head / "after"), b"it goes on")
+        m.assert_clean()
+        m.umount()
+        m.assert_clean()
 
     def test_each_call(self):
         met_calls = 0

@@ -48,10 +48,11 @@ static void print_counts(const char *what, const struct cut_counts *counts, doub
 		      " with all there are, which is fewer, %" PRIu64 " with fewer after 400 tries), %"
 		      PRIu64 " within the replacement of a manifest, %" PRIu64 " images, %" PRIu64
 		      " distinct, %" PRIu64 " LSNs compared, %" PRIu64 " second cuts, %" PRIu64
-		      " recoveries' cut points, %.1f s\n", what, counts->cut_points, counts->wide_points,
+		      " recoveries' cut points, %" PRIu64 " stores checked, %.1f s\n", what, counts->cut_points, counts->wide_points,
 		      counts->narrow_points, short_points, counts->replace_points, counts->images,
 		      counts->distinct, counts->lsns, counts->second_cuts, counts->pairs,
-		      seconds() - since);
+		      counts->checked, seconds() - since);
+	assert_true(counts->checked > 0);
 }
 
 /* Make a store, do random things to it, leave it in the middle. */

@@ -304,11 +304,12 @@ static void several_writers_survive_every_cut(void **state)
 		      changes, WRITERS, turns, syncs);
 	print_message("%" PRIu64 " cut points (%" PRIu64 " with 8 different images or more, %" PRIu64
 		      " with all there are, which is fewer), %" PRIu64 " images, %" PRIu64
-		      " distinct, %" PRIu64 " LSNs compared, %" PRIu64 " second cuts\n",
+		      " distinct, %" PRIu64 " LSNs compared, %" PRIu64 " second cuts, %" PRIu64 " stores checked\n",
 		      counts.cut_points, counts.wide_points, counts.narrow_points, counts.images,
-		      counts.distinct, counts.lsns, counts.second_cuts);
+		      counts.distinct, counts.lsns, counts.second_cuts, counts.checked);
 	assert_true(turns > changes / 20);
 	assert_true(counts.wide_points > changes / 4);
+	assert_true(counts.checked > 0);
 }
 
 int main(void)

@@ -217,6 +217,37 @@ static void check_unmade(struct sim_disk *disk)
 	check_closed(disk);
 }
 
+/* The store is closed, or was cut and not opened since. */
+static void must_be_clean(struct cut_counts *counts)
+{
+	struct store_check_options options = { .sample_count = 2 };
+	struct store_check_result result;
+	struct report report = { "" };
+	int err = store_check(LOAD_PATH, &options, &report, &result);
+
+	if (err || result.finding_count)
+		print_error("check: %s, %s, %" PRIu64 " findings\n", strerror(-err), report.text,
+			    result.finding_count);
+	require(!err && !result.finding_count);
+	counts->checked++;
+}
+
+/* Of so many stores that are closed or were cut, one is checked. */
+static unsigned check_every(void)
+{
+	const char *size = getenv("VARVE_TEST_SIZE");
+
+	if (size && strcmp(size, "long") == 0)
+		return 4;
+	return load_merges_eagerly() ? 12 : 20;
+}
+
+static void check_some(struct prng *prng, struct cut_counts *counts)
+{
+	if (prng_below(prng, check_every()) == 0)
+		must_be_clean(counts);
+}
+
 /* Open @image, which is taken over, and look at it. */
 static void check_again(struct sim_state *image, const struct cut_expect *expect,
 			uint64_t sample_before, struct prng *prng, struct cut_counts *counts)
@@ -227,6 +258,7 @@ static void check_again(struct sim_state *image, const struct cut_expect *expect
 	require(!load_open(load));
 	check_history(load->store, expect, sample_before, prng, counts);
 	require(!load_close(load));
+	check_some(prng, counts);
 	load_free(load);
 	check_closed(disk);
 	sim_disk_free(disk);
@@ -274,21 +306,6 @@ static void compact_and_compare(struct load *load, const struct cut_expect *befo
 	counts->compacted++;
 }
 
-/* The store is closed. */
-static void must_be_clean(struct cut_counts *counts)
-{
-	struct store_check_options options = { .sample_count = 2 };
-	struct store_check_result result;
-	struct report report = { "" };
-	int err = store_check(LOAD_PATH, &options, &report, &result);
-
-	if (err || result.finding_count)
-		print_error("check: %s, %s, %" PRIu64 " findings\n", strerror(-err), report.text,
-			    result.finding_count);
-	require(!err && !result.finding_count);
-	counts->checked++;
-}
-
 /* Go on with the store that @load has open. */
 static void go_on(struct load *load, const struct cut_expect *expect, struct prng *prng,
 		  struct cut_counts *counts)
@@ -320,6 +337,7 @@ uint64_t cut_check(struct sim_state *image, const struct cut_expect *expect, str
 		return 0;
 	}
 	again.load = load = load_new(disk, prng_next(prng));
+	check_some(prng, counts);
 	require(!load_open(load));
 	recovered = sim_disk_event_count(disk);
 	again.floor = check_history(load->store, expect, 0, prng, counts);
@@ -329,8 +347,7 @@ uint64_t cut_check(struct sim_state *image, const struct cut_expect *expect, str
 	done = sim_disk_event_count(disk);
 	require(!load_close(load));
 	check_closed(disk);
-	if (load_merges_eagerly() && prng_below(prng, 4) == 0)
-		must_be_clean(counts);
+	check_some(prng, counts);
 	again.steps = steps = cut_steps_new(disk);
 	/* Closed: what is there is all of it, with nothing kept that was not synced. */
 	if (which == 0 || which == 3)

@@ -4,8 +4,9 @@
  * What is there must be the state at one LSN of the history, not below the floor (what
  * a sync returned); every older LSN must read as it did; then the store must go on:
  * more is written, it is closed or cut again at a random point (of recovery, too), and
- * what is there then must be the same history with a prefix of what was added. Of what merges
- * eagerly some are compacted as a whole besides, and some are checked (store/check.h).
+ * what is there then must be the same history with a prefix of what was added. Some are checked
+ * (store/check.h): as the cut left them, when they were closed, and behind the second cut. Of what
+ * merges eagerly some are compacted as a whole besides.
  */
 #ifndef VARVE_TESTS_CUT_CHECK_H
 #define VARVE_TESTS_CUT_CHECK_H
@@ -67,7 +68,7 @@ struct cut_counts {
 	uint64_t second_cuts;           /* cuts of what was done to an image */
 	uint64_t pairs;                 /* of them: cuts within its recovery */
 	uint64_t compacted;             /* images that were compacted to the end, and compared again */
-	uint64_t checked;               /* images that a check found nothing in */
+	uint64_t checked;               /* times that a check found nothing: in an image, or in what became of it */
 	uint64_t steps[STEPS];          /* positions, by what the event there was */
 	uint64_t recovery_steps[STEPS]; /* the same of second cuts, within recovery and what followed */
 };

@@ -8,22 +8,23 @@
 #include "load_tree.h"
 #include "manifest.h"
 
-/* Every operation there is, and each background step more than once. */
+/* Every operation on a tree, and each background step more than once. */
 static const enum load_op script[] = {
 	LOAD_CREATE, LOAD_APPEND, LOAD_CREATE, LOAD_BATCH, LOAD_MKDIR, LOAD_SYNC, LOAD_RENAME,
 	LOAD_OVERWRITE, LOAD_FREEZE, LOAD_APPEND, LOAD_LINK, LOAD_SYNC, LOAD_CUT, LOAD_REOPEN,
-	LOAD_APPEND, LOAD_SYMLINK, LOAD_FREEZE, LOAD_UNLINK, LOAD_OVERWRITE, LOAD_EXCHANGE,
-	LOAD_GROW, LOAD_SYNC, LOAD_CHMOD, LOAD_XATTR, LOAD_REOPEN, LOAD_BATCH, LOAD_CUT_ALL, LOAD_RMDIR,
-	LOAD_MKDIR, LOAD_RMDIR, LOAD_FREEZE, LOAD_SYNC,
+	LOAD_APPEND, LOAD_SYMLINK, LOAD_COPY, LOAD_FREEZE, LOAD_PUNCH, LOAD_EXCHANGE, LOAD_UNLINK,
+	LOAD_CREATE, LOAD_OVERWRITE, LOAD_GROW, LOAD_RESERVE, LOAD_SYNC, LOAD_CHMOD, LOAD_XATTR, LOAD_ZERO,
+	LOAD_REOPEN, LOAD_BATCH, LOAD_COPY, LOAD_PUNCH, LOAD_CUT_ALL, LOAD_RMDIR, LOAD_MKDIR, LOAD_RMDIR,
+	LOAD_FREEZE, LOAD_SYNC,
 };
 
 /* The same where merges are eager (power_load.h): merges, also some under way while the store is opened
  * again, and history that is dropped. */
 static const enum load_op merging_script[] = {
 	LOAD_CREATE, LOAD_BATCH, LOAD_CREATE, LOAD_APPEND, LOAD_SYNC, LOAD_FREEZE, LOAD_OVERWRITE,
-	LOAD_UNLINK, LOAD_CREATE, LOAD_FREEZE, LOAD_BATCH, LOAD_COMPACT, LOAD_PIN, LOAD_APPEND,
-	LOAD_WINDOW, LOAD_FREEZE, LOAD_CUT, LOAD_COLLECT, LOAD_OVERWRITE, LOAD_FREEZE, LOAD_REOPEN,
-	LOAD_APPEND, LOAD_COMPACT, LOAD_COLLECT, LOAD_SYNC,
+	LOAD_UNLINK, LOAD_CREATE, LOAD_FREEZE, LOAD_BATCH, LOAD_PUNCH, LOAD_COMPACT, LOAD_PIN, LOAD_APPEND,
+	LOAD_COPY, LOAD_WINDOW, LOAD_FREEZE, LOAD_CUT, LOAD_COLLECT, LOAD_OVERWRITE, LOAD_FREEZE, LOAD_REOPEN,
+	LOAD_APPEND, LOAD_PUNCH, LOAD_COMPACT, LOAD_COLLECT, LOAD_SYNC,
 };
 
 struct run {
@@ -33,6 +34,7 @@ struct run {
 	struct fault_counts *counts;
 	bool made;
 	bool sync_failed;               /* since the store was opened */
+	unsigned done[LOAD_OPS];
 };
 
 static void check_closed(struct sim_disk *disk)
@@ -55,8 +57,11 @@ static void check_head(struct load *load)
 
 static void do_one(struct run *run, enum load_op op)
 {
-	int err = load_do(run->load, op);
+	int err = 1;
 
+	/* Drawn again where what was drawn is not possible. */
+	for (unsigned i = 0; err > 0 && i < 16; i++)
+		err = load_do(run->load, op);
 	if (err > 0)
 		return;
 	if (err) {
@@ -65,6 +70,7 @@ static void do_one(struct run *run, enum load_op op)
 		/* Nobody is told success of a change after a failed sync. Reopening ends that. */
 		require(!run->sync_failed || op == LOAD_REOPEN || op == LOAD_PIN);
 		run->counts->ops_done++;
+		run->done[op]++;
 	}
 	if (run->sync_failed)
 		run->counts->syncs_refused++;
@@ -175,6 +181,18 @@ static void do_all(struct run *run, const enum load_op *ops, size_t count)
 		do_one(run, ops[i]);
 }
 
+/* Met by no fault, all of them were possible: none is left out because there was nothing to do it to. */
+static void check_done(const struct run *run, const enum load_op *ops, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (!run->done[ops[i]])
+			print_error("%s was never done\n", load_op_names[ops[i]]);
+		require(run->done[ops[i]]);
+	}
+	for (unsigned op = 0; op < LOAD_TREE_OPS && ops == script; op++)
+		require(run->done[op]);
+}
+
 static bool is_writable(struct store *store)
 {
 	struct store_usage usage;
@@ -187,6 +205,8 @@ uint64_t fault_run(const struct fault_source *source, const char *what, uint64_t
 		   struct prng *prng, struct fault_counts *counts)
 {
 	struct run run = { .source = source, .disk = sim_disk_new(NULL), .counts = counts };
+	const enum load_op *ops = load_merges_eagerly() ? merging_script : script;
+	size_t count = load_merges_eagerly() ? array_size(merging_script) : array_size(script);
 	uint64_t before = counts->faults;
 	bool whole;
 
@@ -196,14 +216,13 @@ uint64_t fault_run(const struct fault_source *source, const char *what, uint64_t
 	run.load = load_new(run.disk, 5);
 	source->arm(source->context, run.disk);
 	if (!make(&run)) {
-		if (load_merges_eagerly())
-			do_all(&run, merging_script, array_size(merging_script));
-		else
-			do_all(&run, script, array_size(script));
+		do_all(&run, ops, count);
 		whole = run.load->store && is_writable(run.load->store);
 		if (run.load->store)
 			(void)load_close(run.load);
 		counts->faults += source->disarm(source->context, run.disk);
+		if (counts->faults == before)
+			check_done(&run, ops, count);
 		check_closed(run.disk);
 		/* What failed has taken its files away. */
 		if (whole && source->removes) {

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <time.h>
 
+#include "io_disk.h"
 #include "test_fixture.h"
 
 #define ROOT TREE_ROOT_INO
@@ -635,6 +636,66 @@ static void a_past_state_holds_still_while_others_cut_and_write(void **state)
 	fixture_free(crowd.fixture);
 }
 
+/* ---- many that sync ---- */
+
+#define SLOW_SYNC_NS 3000000    /* longer than who was let go takes to write and come again */
+
+static int slow_sync(struct io_disk *disk, int fd)
+{
+	struct timespec pause = { .tv_nsec = SLOW_SYNC_NS };
+
+	nanosleep(&pause, NULL);
+	return io_disk_real.sync(disk, fd);
+}
+
+static void write_and_sync_step(struct member *member)
+{
+	const uint64_t *inos = member->crowd->shared;
+
+	require(tree_write(store_of(member), inos[member->number], 0, &member->steps, sizeof(member->steps),
+			   false) == 0);
+	sync_step(member);
+}
+
+/* How many syncs a crowd of @count asks for, and how many flushes that takes. */
+static void count_flushes(unsigned count, uint64_t *syncs_out, uint64_t *flushes_out)
+{
+	struct crowd crowd = { .fixture = crowd_fixture(0) };
+	struct store_usage before, after;
+	uint64_t inos[THREADS_MAX];
+	char name[32];
+
+	crowd.shared = inos;
+	for (unsigned i = 0; i < count; i++) {
+		file_name(name, sizeof(name), i);
+		inos[i] = make_file(crowd.fixture->store, ROOT, name);
+	}
+	crowd_add(&crowd, count, write_and_sync_step);
+	store_usage_get(crowd.fixture->store, &before);
+	crowd_run(&crowd);
+	store_usage_get(crowd.fixture->store, &after);
+	*syncs_out = after.sync_count - before.sync_count;
+	*flushes_out = after.flush_count - before.flush_count;
+	print_message("%u threads: %" PRIu64 " syncs, %" PRIu64 " flushes\n", count, *syncs_out, *flushes_out);
+	fixture_free(crowd.fixture);
+}
+
+/* The disk takes its time, also where the store lies in memory: so those that sync meet. */
+static void syncs_of_many_threads_go_in_one_flush(void **state)
+{
+	struct io_disk slow = io_disk_real;
+	uint64_t syncs, flushes;
+
+	(void)state;
+	slow.sync = slow_sync;
+	io_disk_use(&slow);
+	count_flushes(1, &syncs, &flushes);
+	assert_true(2 * flushes > syncs);
+	count_flushes(8, &syncs, &flushes);
+	io_disk_use(&io_disk_real);
+	assert_true(flushes > 0 && 3 * flushes < syncs);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -646,6 +707,7 @@ int main(void)
 		cmocka_unit_test(links_and_sizes_count_names_at_every_lsn),
 		cmocka_unit_test(links_and_sizes_count_names_when_names_collide),
 		cmocka_unit_test(a_past_state_holds_still_while_others_cut_and_write),
+		cmocka_unit_test(syncs_of_many_threads_go_in_one_flush),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
