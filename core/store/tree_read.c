@@ -545,9 +545,12 @@ static int seek(struct store *store, const struct layer_guard *guard, const stru
 	page_map_end(&map);
 	if (err)
 		return err == 1 ? -ENXIO : err;
+	/* No page lies behind the end; a map that says so may number it beyond any offset. */
+	if (block > (size - 1) / page) {
+		*offset_out = hole ? size : 0;
+		return hole ? 0 : -EUCLEAN;
+	}
 	*offset_out = block > offset_bytes / page ? block * page : offset_bytes;
-	if (hole && *offset_out > size)
-		*offset_out = size;
 	return 0;
 }
 

@@ -6,11 +6,15 @@
 #include "fuzz.h"
 #include "io.h"
 #include "manifest.h"
+#include "table_rebuild.h"
 
 #define EDIT_BYTES 5u
 #define EDITS_MAX 200u
 #define TAIL_BYTES 8192u        /* beyond what is used; edited and put back too */
 #define ROOM_BYTES (24u << 10)  /* left of an open layer's reserve: an index, and some batches */
+#define UNUSED_ID (UINT64_C(1) << 40)
+#define SUMMARY_BYTES 118u      /* of a table, in the manifest */
+#define PIECE_COUNTS_AT 50u     /* in a record of a piece */
 
 /* ---- making it ---- */
 
@@ -106,44 +110,132 @@ static void add_layer(struct image *image, uint64_t layer_id, bool sealed)
 		   file->size_bytes - LAYER_BLOCK_BYTES + 104);
 }
 
-static struct image the_image;
-
-static void free_image(void)
+/* Make the table anew with nothing compressed, by the same name. */
+static void unpack_table(const struct image *image, const struct table_summary *table)
 {
-	mem_disk_use(NULL);
-	mem_disk_free(the_image.disk);
-	golden_free(the_image.golden);
+	char name[LAYER_NAME_BYTES], other_name[LAYER_NAME_BYTES];
+	struct table_summary other, again;
+	int layers_fd;
+
+	layer_name(table->layer_id, name);
+	layer_name(UNUSED_ID, other_name);
+	must(!io_open(AT_FDCWD, image->layers, O_RDONLY | O_DIRECTORY, 0, &layers_fd) &&
+		     !table_rebuild(layers_fd, table, &image->store, UNUSED_ID, COMPRESSION_NONE, &other) &&
+		     !io_unlink(layers_fd, name) &&
+		     !table_rebuild(layers_fd, &other, &image->store, table->layer_id, COMPRESSION_NONE,
+				    &again) &&
+		     !io_unlink(layers_fd, other_name), "cannot unpack", name);
+	io_close(layers_fd);
 }
 
-struct image *image_get(void)
+static bool fence_of(const struct image_file *file, const uint8_t *bytes, uint32_t number,
+		     struct table_fence *fence)
 {
-	struct image *image = &the_image;
+	return table_fence_decode(bytes + (uint64_t)file->shape.fence_block * LAYER_BLOCK_BYTES +
+					  number * TABLE_FENCE_BYTES, file->shape.data_end, fence) == 0;
+}
+
+static void add_table(struct image *image, const struct table_summary *table)
+{
+	char name[LAYER_NAME_BYTES], path[64];
+	struct table_summary summary;
+	struct table_fence fence;
+	struct image_file *file;
+	const struct table_shape *shape;
+
+	unpack_table(image, table);
+	layer_name(table->layer_id, name);
+	snprintf(path, sizeof(path), "layers/%s", name);
+	file = add_file(image, path, table->layer_id);
+	file->table = true;
+	shape = &file->shape;
+	must(table_footer_decode(file->map + file->size_bytes - LAYER_BLOCK_BYTES, &image->store,
+				 table->layer_id, file->size_bytes, &summary, &file->shape) == 0 &&
+		     shape->block_count <= TABLE_FENCES_PER_BLOCK, "no footer in", file->path);
+	add_region(image, file, 0, TABLE_HEADER_BYTES);
+	add_region(image, file, TABLE_HEADER_BYTES, shape->data_end);
+	for (uint32_t i = 0; i < shape->block_count; i++) {
+		require(fence_of(file, file->map, i, &fence));
+		const uint8_t *block = file->map + fence.offset + TABLE_BLOCK_HEADER_BYTES;
+
+		add_region(image, file, fence.offset, fence.offset + TABLE_BLOCK_HEADER_BYTES +
+			   table_block_bytes(table_u32(block, 0), table_u32(block, 1), 0));
+	}
+	add_region(image, file, (uint64_t)shape->filter_block * LAYER_BLOCK_BYTES,
+		   (uint64_t)shape->fence_block * LAYER_BLOCK_BYTES);
+	add_region(image, file, (uint64_t)shape->fence_block * LAYER_BLOCK_BYTES,
+		   (uint64_t)shape->fence_block * LAYER_BLOCK_BYTES + shape->block_count * TABLE_FENCE_BYTES);
+	add_region(image, file, (uint64_t)shape->top_block * LAYER_BLOCK_BYTES,
+		   (uint64_t)shape->top_block * LAYER_BLOCK_BYTES + TABLE_TOP_BYTES);
+	add_region(image, file, (uint64_t)shape->footer_block * LAYER_BLOCK_BYTES,
+		   (uint64_t)shape->footer_block * LAYER_BLOCK_BYTES + 184);
+}
+
+static struct image images[2];
+
+static void free_images(void)
+{
+	mem_disk_use(NULL);
+	for (size_t i = 0; i < array_size(images); i++) {
+		mem_disk_free(images[i].disk);
+		golden_free(images[i].golden);
+	}
+}
+
+static void seal_manifest(const struct image *image, struct image_file *file, uint8_t seal);
+static void seal_all(struct image *image, uint8_t seal);
+
+/* Made right again, what was right is as it was. */
+static void check_seals(struct image *image)
+{
+	seal_all(image, IMAGE_SEAL_ALL);
+	for (size_t i = 0; i < image->file_count; i++)
+		must(image_file_is_unchanged(&image->files[i]), "sealed otherwise:", image->files[i].path);
+}
+
+struct image *image_get(bool tables)
+{
+	struct image *image = &images[tables];
 	struct report report = { "" };
 	struct manifest manifest;
 	int dir_fd;
 
-	if (image->golden)
+	if (image->golden) {
+		mem_disk_use(image->disk);
 		return image;
-	fuzz_prepare();
-	image->golden = golden_new(GOLDEN_NAME);
+	}
+	if (!images[!tables].golden) {
+		fuzz_prepare();
+		atexit(free_images);
+	}
+	image->golden = golden_new(tables ? GOLDEN_TABLES_NAME : GOLDEN_NAME);
 	image->path = "/store";
 	image->layers = "/store/layers";
 	image->disk = mem_disk_new(image->golden->store, image->path);
 	mem_disk_use(image->disk);
-	atexit(free_image);
 	must(!io_open(AT_FDCWD, image->path, O_RDONLY | O_DIRECTORY, 0, &dir_fd) &&
 		     !manifest_open(&manifest, dir_fd, false, &report), "no manifest in",
 	     image->golden->store);
 	image->store = manifest.store;
 	for (uint32_t i = 0; i < manifest.run_count; i++)
-		add_layer(image, manifest.runs[i].run_id, true);
+		if (manifest.runs[i].level == 0)
+			add_layer(image, manifest.runs[i].run_id, true);
 	for (uint32_t i = 0; i < manifest.open_count; i++)
 		add_layer(image, manifest.open_ids[i], false);
+	for (uint32_t i = 0; i < manifest.run_count; i++)
+		for (uint32_t t = 0; t < manifest.runs[i].layer_count; t++)
+			add_table(image, &manifest_run_layers(&manifest.runs[i])[t]);
 	struct image_file *file = add_file(image, "manifest", 0);
+	if (tables) {           /* it says of them what they say now */
+		seal_manifest(image, file, IMAGE_SEAL_CHAINS);
+		memcpy(file->base, file->map, file->used_bytes);
+		mem_disk_put(image->disk, file->path, file->map, file->used_bytes);
+	}
 	add_region(image, file, 0, 64);
 	add_region(image, file, 64, file->used_bytes);
 	manifest_close(&manifest);
 	io_close(dir_fd);
+	check_seals(image);
 	mem_disk_save(image->disk);
 	return image;
 }
@@ -276,6 +368,76 @@ static void seal_layer(const struct image *image, uint8_t seal, struct image_fil
 				 file->layer_id, b);
 }
 
+/* Where the index leads to, and where it led to before it was edited. */
+static void seal_table_block(const struct image *image, struct image_file *file, const uint8_t *index,
+			     uint32_t number)
+{
+	struct table_fence fence;
+
+	if (fence_of(file, index, number, &fence))
+		table_block_seal(file->map + fence.offset, &fence,
+				 (enum compression)u64_at(file->map + fence.offset + 16), &image->store,
+				 file->layer_id);
+}
+
+static void seal_table(const struct image *image, uint8_t seal, struct image_file *file)
+{
+	for (uint32_t i = 0; seal & IMAGE_SEAL_PAYLOADS && i < file->shape.block_count; i++) {
+		seal_table_block(image, file, file->base, i);
+		seal_table_block(image, file, file->map, i);
+	}
+	for (uint32_t b = file->shape.filter_block;
+	     seal & IMAGE_SEAL_BLOCKS && b <= file->shape.footer_block; b++)
+		layer_block_seal(file->map + (uint64_t)b * LAYER_BLOCK_BYTES, &image->store,
+				 file->layer_id, b);
+	if (seal & IMAGE_SEAL_HEADERS)
+		set_u64(file->map + 56, checksum(file->map, 56, image->store.seed));
+}
+
+/* What the manifest has of the table's footer, if that is one. */
+static void copy_footer(const struct image *image, const struct image_file *file, uint8_t *out)
+{
+	struct put_cursor c = put_cursor(out, SUMMARY_BYTES);
+	struct table_summary table;
+	struct table_shape shape;
+
+	if (table_footer_decode(file->map + file->size_bytes - LAYER_BLOCK_BYTES, &image->store,
+				file->layer_id, file->size_bytes, &table, &shape))
+		return;
+	put_u64(&c, table.layer_id);
+	put_u8(&c, (uint8_t)table.kind);
+	put_u8(&c, (uint8_t)table.ending);
+	put_u32(&c, table.number);
+	put_u64(&c, table.oldest.value);
+	put_u64(&c, table.first_key.ino);
+	put_u64(&c, table.first_key.sub);
+	put_u64(&c, table.last_key.ino);
+	put_u64(&c, table.last_key.sub);
+	put_u64(&c, table.first_lsn.value);
+	put_u64(&c, table.last_lsn.value);
+	put_u64(&c, table.file_bytes);
+	put_u64(&c, table.key_count);
+	put_u64(&c, table.version_count);
+	put_u64(&c, table.payload_bytes);
+	put_u64(&c, table.ino_max);
+	put_u64(&c, table.checksum);
+}
+
+/* A piece of a merge gets what the tables that it names say. */
+static void seal_piece(const struct image *image, uint8_t *record, uint32_t size)
+{
+	struct get_cursor c = get_cursor(record, size);
+
+	get_bytes(&c, PIECE_COUNTS_AT);
+	size_t at = PIECE_COUNTS_AT + 4 + get_u16(&c) * (size_t)8;
+	for (uint16_t count = get_u16(&c); !c.bad && count && at + SUMMARY_BYTES + 8 <= size; count--) {
+		for (size_t i = 0; i < image->file_count; i++)
+			if (image->files[i].table && image->files[i].layer_id == u64_at(record + at))
+				copy_footer(image, &image->files[i], record + at);
+		at += SUMMARY_BYTES;
+	}
+}
+
 static void seal_manifest(const struct image *image, struct image_file *file, uint8_t seal)
 {
 	uint64_t chain = image->store.seed;
@@ -288,8 +450,10 @@ static void seal_manifest(const struct image *image, struct image_file *file, ui
 		uint8_t type = get_u8(&c);
 		uint64_t id = get_u64(&c);
 
-		if (size < 13 || size > 64 || at + size > file->used_bytes)
+		if (size < 13 || at + (uint64_t)size > file->used_bytes)
 			break;
+		if (type == 5 && seal & IMAGE_SEAL_CHAINS)
+			seal_piece(image, file->map + at, size);
 		for (size_t i = 0; type == 2 && size == 53 && seal & IMAGE_SEAL_CHAINS &&
 				   i < image->file_count; i++)
 			if (image->files[i].sealed && image->files[i].layer_id == id)
@@ -304,10 +468,13 @@ static void seal_manifest(const struct image *image, struct image_file *file, ui
 
 static void seal_all(struct image *image, uint8_t seal)
 {
-	uint64_t chain = image->store.seed;
+	/* What lay before the first log layer there is may be in tables. */
+	uint64_t chain = u64_at(image->files[0].base + 48);
 
 	for (size_t i = 0; i < image->file_count; i++)
-		if (image->files[i].layer_id)
+		if (image->files[i].table)
+			seal_table(image, seal, &image->files[i]);
+		else if (image->files[i].layer_id)
 			seal_layer(image, seal, &image->files[i], &chain);
 	for (size_t i = 0; i < image->file_count && seal & IMAGE_SEAL_MANIFEST; i++)
 		if (!image->files[i].layer_id)

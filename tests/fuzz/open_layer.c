@@ -72,7 +72,7 @@ static void seal_and_compare(struct image *image, int layers_fd, struct open_lay
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
 {
-	struct image *image = image_get();
+	struct image *image = image_get(false);
 	uint8_t how = image_how_of(data, size_bytes);
 	int layers_fd;
 

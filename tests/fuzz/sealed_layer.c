@@ -97,7 +97,7 @@ static void walk(const struct image_file *file, struct layer *layer)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
 {
-	struct image *image = image_get();
+	struct image *image = image_get(false);
 	int layers_fd;
 
 	must(!io_open(AT_FDCWD, image->layers, O_RDONLY | O_DIRECTORY, 0, &layers_fd),

@@ -1,32 +1,26 @@
 /*
- * A whole store: its files changed, some of what is checksummed sealed again, opened,
- * walked at the head and in the past, and, if the input asks for it, written to, frozen and opened
- * again. No crash, nothing out of bounds; an error that names damage or a sound
- * answer. Where nothing was sealed again, each answer is the one that was noted.
+ * A whole store, one of log layers alone or one with tables and a merge under way: its files
+ * changed, some of what is checksummed sealed again, opened, walked at the head and in the past,
+ * and, if the input asks for it, written to (the merge goes on then), frozen and opened again. No
+ * crash, nothing out of bounds; an error that names damage or a sound answer. Where nothing was
+ * sealed again, each answer is the one that was noted.
  */
 #include "fuzz.h"
 #include "image.h"
 
 #define ITEMS_MAX 200u          /* of a tree that leads back into itself */
 #define DEPTH_MAX 6u
+#define PAGE 4096u
 #define HOW_WRITE 1u
 #define HOW_FREEZE 2u
+#define INOS 64u                /* looked at by number; all that a golden store has */
+#define STEPS_MAX 16u           /* of holes and data; of extended attributes */
 
-static struct census *noted[GOLDEN_LSNS_MAX];
-
-static void note_once(struct image *image)
-{
-	struct store_options options = { .holder = "fuzz", .read_only = true };
-	struct report report = { "" };
-	struct store *store;
-
-	if (noted[0])
-		return;
-	require(store_open(image->path, &options, &report, &store) == 0);
-	for (size_t i = 0; i < image->golden->count; i++)
-		noted[i] = census_take(store, image->golden->lsns[i]);
-	require(store_close(store) == 0);
-}
+struct noted {
+	struct census *census;
+	int errors[INOS];               /* 0; -ENOENT: the inode is not there */
+	uint64_t digests[INOS];         /* of extended attributes and holes */
+};
 
 struct walk {
 	struct store *store;
@@ -35,10 +29,122 @@ struct walk {
 	uint64_t cookie;
 };
 
+static bool is_damage(int err)
+{
+	return err == -EBADMSG || err == -EUCLEAN || err == -EIO || err == -ENOMEM;
+}
+
 static bool is_sound_error(int err)
 {
-	return err == -EBADMSG || err == -EUCLEAN || err == -EIO || err == -ENOENT ||
-	       err == -ENOTDIR || err == -EINVAL || err == -ENAMETOOLONG || err == -ENOMEM;
+	return is_damage(err) || err == -ENOENT || err == -ENOTDIR || err == -EINVAL ||
+	       err == -ENAMETOOLONG;
+}
+
+/* All names, and the values of some; adds them to *digest. 0; -errno. */
+static int read_xattrs(const struct walk *walk, uint64_t ino, uint64_t *digest)
+{
+	static char names[TREE_XATTR_LIST_MAX];
+	static uint8_t value[TREE_XATTR_VALUE_MAX];
+	size_t size, length, count;
+	unsigned steps = 0;
+	int err = tree_listxattr(walk->store, ino, walk->at, names, sizeof(names), &size);
+
+	require(err || size <= sizeof(names));
+	require(err || !size || !names[size - 1]);
+	for (size_t at = 0; !err && at < size && steps++ < STEPS_MAX; at += length + 1) {
+		length = strlen(names + at);
+		require(length && length <= TREE_XATTR_NAME_MAX);
+		*digest = digest_add(*digest, names + at, length);
+		err = tree_getxattr(walk->store, ino, walk->at, names + at, value, sizeof(value), &count);
+		require(err || count <= sizeof(value));
+		if (!err)
+			*digest = digest_add(*digest, value, count);
+	}
+	return err;
+}
+
+/* Data and holes take turns up to the end; adds where they lie to *digest. 0; -errno. */
+static int read_space(const struct walk *walk, const struct tree_attr *attr, uint64_t *digest)
+{
+	uint64_t offset = 0;
+
+	for (unsigned step = 0; step < STEPS_MAX; step++) {
+		bool hole = step % 2;
+		uint64_t found;
+		int err = tree_seek(walk->store, attr->ino, walk->at, offset, hole, &found);
+
+		if (err == -ENXIO)
+			break;
+		if (err)
+			return err;
+		require(found >= offset && (!step || found > offset));
+		require(found < attr->size_bytes + hole);
+		*digest = digest_add(*digest, &found, sizeof(found));
+		offset = found;
+	}
+	return 0;
+}
+
+static int read_extras(const struct walk *walk, const struct tree_attr *attr, uint64_t *digest)
+{
+	int err = read_xattrs(walk, attr->ino, digest);
+
+	return !err && S_ISREG(attr->mode) ? read_space(walk, attr, digest) : err;
+}
+
+/* As read_extras, from the number alone. */
+static int read_inode(struct store *store, struct lsn at, uint64_t ino, uint64_t *digest)
+{
+	const struct walk walk = { store, at, 0, 0, 0 };
+	struct tree_attr attr;
+	int err = tree_getattr(store, ino, at, &attr);
+
+	*digest = DIGEST_START;
+	return err ? err : read_extras(&walk, &attr, digest);
+}
+
+static void note(struct store *store, struct lsn at, struct noted *noted)
+{
+	noted->census = census_take(store, at);
+	for (unsigned i = 0; i < INOS; i++) {
+		noted->errors[i] = read_inode(store, at, TREE_ROOT_INO + i, &noted->digests[i]);
+		require(noted->errors[i] == 0 || noted->errors[i] == -ENOENT);
+	}
+	require(noted->errors[INOS - 1] == -ENOENT);
+}
+
+static struct noted *note_once(struct image *image, bool tables)
+{
+	static struct noted all[2][GOLDEN_LSNS_MAX];
+	struct store_options options = { .holder = "fuzz", .read_only = true };
+	struct report report = { "" };
+	struct store *store;
+
+	if (all[tables][0].census)
+		return all[tables];
+	require(store_open(image->path, &options, &report, &store) == 0);
+	for (size_t i = 0; i < image->golden->count; i++)
+		note(store, image->golden->lsns[i], &all[tables][i]);
+	require(store_close(store) == 0);
+	return all[tables];
+}
+
+/* Each answer is the one that was noted, or names damage. */
+static void compare(const struct noted *noted, struct store *store, struct lsn at)
+{
+	struct census_verdict verdict = { 0 };
+
+	census_check(noted->census, store, at, &verdict);
+	if (verdict.wrong)
+		fprintf(stderr, "%s\n", verdict.first_wrong);
+	require(verdict.wrong == 0);
+	for (unsigned i = 0; i < INOS; i++) {
+		uint64_t digest;
+		int err = read_inode(store, at, TREE_ROOT_INO + i, &digest);
+
+		require(is_damage(err) ||
+			(err == noted->errors[i] && (err || digest == noted->digests[i])));
+	}
 }
 
 static void walk_inode(struct walk *walk, uint64_t ino);
@@ -84,6 +190,7 @@ static void walk_inode(struct walk *walk, uint64_t ino)
 {
 	char target[PATH_MAX];
 	struct tree_attr attr;
+	uint64_t digest = DIGEST_START;
 	int err = tree_getattr(walk->store, ino, walk->at, &attr);
 
 	require(err == 0 || is_sound_error(err));
@@ -91,6 +198,9 @@ static void walk_inode(struct walk *walk, uint64_t ino)
 		return;
 	require(attr.ino == ino && attr.changed.value <= walk->at.value && attr.position < LSN_LIMIT);
 	require(attr.size_bytes <= TREE_SIZE_MAX);
+	err = read_extras(walk, &attr, &digest);
+	require(err == 0 || is_sound_error(err));
+	err = 0;
 	if (S_ISDIR(attr.mode)) {
 		walk->cookie = 0;
 		err = tree_readdir(walk->store, ino, walk->at, 0, walk_entry, walk);
@@ -116,10 +226,9 @@ static bool next_change(void *context, const struct tree_change *change)
 /* Up to @known the history is the one that was noted: an input may damage a store in so
  * many places that nothing is left to tell that its end is missing, and what is written
  * then has the LSNs of what was lost. */
-static void walk_all(struct image *image, struct store *store, bool seal, uint8_t which,
-		     struct lsn known)
+static void walk_all(struct image *image, const struct noted *noted, struct store *store, bool seal,
+		     uint8_t which, struct lsn known)
 {
-	struct census_verdict verdict = { 0 };
 	struct lsn oldest, head;
 
 	store_window(store, &oldest, &head);
@@ -135,17 +244,24 @@ static void walk_all(struct image *image, struct store *store, bool seal, uint8_
 		if (seal)
 			walk_inode(&walk, TREE_ROOT_INO);
 		else if (walk.at.value <= known.value)
-			census_check(noted[i], store, walk.at, &verdict);
+			compare(&noted[i], store, walk.at);
 	}
-	if (verdict.wrong)
-		fprintf(stderr, "%s\n", verdict.first_wrong);
-	require(verdict.wrong == 0);
 	for (uint64_t ino = 16; seal && ino < 24; ino += 1 + which % 4) {
 		struct lsn before = { 0 };
 		int err = tree_history(store, ino, next_change, &before);
 
 		require(err == 0 || is_sound_error(err));
 	}
+}
+
+/* Of what the older store has none: extended attributes, maps of two levels. */
+static void write_more(struct store *store, uint64_t ino)
+{
+	(void)tree_write(store, ino, 40 * MIB + 100, "far out", 7, false);
+	(void)tree_punch(store, ino, PAGE / 2, 9 * PAGE, true, false);
+	(void)tree_setxattr(store, ino, "user.first", "written", 7, 0);
+	(void)tree_setxattr(store, ino, "user.other", "", 0, 0);
+	(void)tree_removexattr(store, ino, ino % 2 ? "user.first" : "user.empty");
 }
 
 static void write_some(struct store *store, bool freeze)
@@ -160,6 +276,8 @@ static void write_some(struct store *store, bool freeze)
 		(void)tree_unlink(store, ino, "last");
 		(void)tree_rename(store, TREE_ROOT_INO, "dir", ino, "renamed", 0);
 	}
+	for (uint64_t ino = 16; ino < 28; ino++)
+		write_more(store, ino);
 	if (freeze)
 		(void)store_freeze(store);
 	(void)store_sync(store, NULL);
@@ -167,7 +285,9 @@ static void write_some(struct store *store, bool freeze)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
 {
-	struct image *image = image_get();
+	bool tables = image_tables_of(data, size_bytes);
+	struct image *image = image_get(tables);
+	const struct noted *noted = note_once(image, tables);
 	uint8_t seal = image_seal_of(data, size_bytes), how = image_how_of(data, size_bytes);
 	bool write = (how & 0xf) == HOW_WRITE || (how & 0xf) == (HOW_WRITE | HOW_FREEZE);
 	struct store_options options = { .holder = "fuzz", .read_only = !write,
@@ -177,7 +297,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
 	struct store *store;
 	int err;
 
-	note_once(image);
 	image_apply(image, data, size_bytes);
 	image->written = write;
 	for (unsigned turn = 0; turn < 1u + write; turn++) {
@@ -188,7 +307,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
 			break;
 		if (turn == 0)
 			store_window(store, &oldest, &known);
-		walk_all(image, store, seal, how >> 4, known);
+		walk_all(image, noted, store, seal, how >> 4, known);
 		if (write)
 			write_some(store, how & HOW_FREEZE);
 		(void)store_close(store);
