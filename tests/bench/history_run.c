@@ -10,7 +10,6 @@
 #include "machine.h"
 
 #define MEMORY_SAMPLE_NS 200000000u
-#define WARM_DIVISOR 4u                 /* of hot reads, to warm up */
 
 struct run {
 	const struct history_plan *plan;
@@ -241,7 +240,7 @@ static int step_failed(const struct run *run, const char *step, int err)
 static int reads_all(struct run *run, struct history_reads *hot_out, struct history_reads *cold_out)
 {
 	struct history_reads warming;
-	int err = reads_do(run, run->plan->hot_reads / WARM_DIVISOR, 1, false, &warming);
+	int err = reads_do(run, run->plan->hot_reads, 1, false, &warming);
 
 	if (!err)
 		err = reads_do(run, run->plan->hot_reads, 2, true, hot_out);
