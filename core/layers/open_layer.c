@@ -160,7 +160,7 @@ static struct batch_context lease_context(const struct lease *lease, struct lsn 
  * and cleaning that page again a shot at every processor's TLB; a small batch is
  * cheaper without the call.
  */
-#define FILL_BY_WRITE_MIN (32u << 10)
+#define FILL_BY_WRITE_MIN (4u << 10)
 
 #define FILL_ENTRIES_INLINE 8u
 #define FILL_SCRATCH_INLINE 1024u
