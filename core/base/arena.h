@@ -9,7 +9,7 @@
  * [flushed, tail), and a flush is one ranged write-out and one sync.
  *
  * Measured beside pwrite of the same bytes: storing 200 bytes into the mapping
- * takes a third of the time of the call, a page longer, for
+ * takes less time than the call, a page more, for
  * each page's first store is a fault. So batches of 4 KiB and more are written
  * (layers/open_layer.c), and what is here serves both.
  *
