@@ -317,12 +317,12 @@ void lease_abandon(struct lease *lease)
 	lease->layer->lease_count--;
 }
 
-int open_layer_sync(struct open_layer *layer, int (*sync)(struct open_layer *layer))
+int open_layer_sync(struct open_layer *layer, int (*sync_part)(struct open_layer *layer))
 {
 	int err;
 
 	pthread_mutex_lock(&layer->sync_lock);
-	err = atomic_load(&layer->sync_failed) ? -EIO : sync(layer);
+	err = atomic_load(&layer->sync_failed) ? -EIO : sync_part(layer);
 	if (err)
 		atomic_store(&layer->sync_failed, true);
 	pthread_mutex_unlock(&layer->sync_lock);

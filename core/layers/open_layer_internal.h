@@ -20,9 +20,9 @@ int open_layer_new(uint64_t layer_id, const struct store_identity *store, struct
 /* An empty index for as many versions as the file can hold. -ENOMEM. */
 int open_layer_make_index(struct open_layer *layer);
 
-/* Sync the file by @sync, unless a sync of it has failed: the kernel tells that once for a descriptor, to whoever
+/* Sync the file by @sync_part, unless a sync of it has failed: the kernel tells that once for a descriptor, to whoever
  * happens to sync then, and the next sync would seem to have done all. 0 or -errno. */
-int open_layer_sync(struct open_layer *layer, int (*sync)(struct open_layer *layer));
+int open_layer_sync(struct open_layer *layer, int (*sync_part)(struct open_layer *layer));
 
 /* Take one entry of a published or recovered batch into index and account. */
 void open_layer_take_entry(struct open_layer *layer, struct key key, const struct version_node *node);
