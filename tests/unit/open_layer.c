@@ -378,16 +378,24 @@ static int sync_and_tell_once(struct io_disk *disk, int fd)
 	return -EIO;
 }
 
-static void a_sync_that_failed_is_told_to_all_that_sync(void **state)
+/* Versions to be synced, and the next sync fails until io_disk_real is used again. */
+static void fail_next_sync(struct test_layer *test)
 {
-	struct test_layer *test = *state;
-	struct io_disk disk = io_disk_real;
-	struct layer_footer footer;
+	static struct io_disk disk;
 
 	test_layer_append_many(test, 100);
+	disk = io_disk_real;
 	disk.sync = sync_and_tell_once;
 	io_disk_use(&disk);
 	syncs_that_fail = 1;
+}
+
+static void a_sync_that_failed_is_told_to_all_that_sync(void **state)
+{
+	struct test_layer *test = *state;
+	struct layer_footer footer;
+
+	fail_next_sync(test);
 	assert_err(open_layer_seal(test->open, &footer), -EIO);
 	assert_err(open_layer_flush(test->open), -EIO);
 	assert_int_equal(atomic_load(&test->open->arena.flushed_bytes), 0);
@@ -397,13 +405,9 @@ static void a_sync_that_failed_is_told_to_all_that_sync(void **state)
 static void a_layer_whose_flush_failed_is_not_sealed(void **state)
 {
 	struct test_layer *test = *state;
-	struct io_disk disk = io_disk_real;
 	struct layer_footer footer;
 
-	test_layer_append_many(test, 100);
-	disk.sync = sync_and_tell_once;
-	io_disk_use(&disk);
-	syncs_that_fail = 1;
+	fail_next_sync(test);
 	assert_err(open_layer_flush(test->open), -EIO);
 	assert_err(open_layer_seal(test->open, &footer), -EIO);
 	assert_true(atomic_load(&test->open->sync_failed));
