@@ -80,13 +80,17 @@ class StateFiles(harness.MountCase):
                 self.assertEqual(os.pread(file.fileno(), 10, 10_000_000), b"")
 
     def test_stats_are_what_info_prints(self):
-        write_file(self.dir / "a", os.urandom(200_000))
-        stats = json.loads(read_file(self.own / "stats"))
-        info = json_of(self, varve("info", "--json", self.m.point))
-        self.assertEqual(list(stats), list(info))
         same = ("store", "id", "newest_lsn", "oldest_lsn", "page_size_bytes", "mountpoint", "pid",
                 "mounted_at", "layers", "head", "window", "disk_bytes", "commit_count")
-        self.assertEqual({key: stats[key] for key in same}, {key: info[key] for key in same})
+
+        def are_equal():
+            stats = json.loads(read_file(self.own / "stats"))
+            info = json_of(self, varve("info", "--json", self.m.point))
+            self.assertEqual(list(stats), list(info))
+            return {key: stats[key] for key in same} == {key: info[key] for key in same}
+        write_file(self.dir / "a", os.urandom(200_000))
+        # A merge may end between the two, and a file is as old as the last look at its size.
+        wait_for("stats are what info prints", are_equal)
 
     def test_what_is_at_head_is_counted(self):
         before = json_of(self, varve("info", "--json", self.m.point))["head"]
@@ -153,17 +157,25 @@ class StateFiles(harness.MountCase):
         with open(self.past(n) / "a", "rb"):
             varve("window", self.m.point, "--bytes", "1M")
             write_file(self.dir / "b", os.urandom(2_000_000))
-            layers = json_of(self, varve("dump", "--json", self.m.point))["layers"]
             wait_for("the pin is below the window", lambda: self.m.oldest() > n)
-            picture = xml.dom.minidom.parseString(read_file(self.own / "layers.svg"))
-        self.assertEqual(picture.documentElement.tagName, "svg")
-        titles = [title.firstChild.data for title in picture.getElementsByTagName("title")]
-        for layer in layers:
-            self.assertTrue(any(title.startswith(f"{layer['kind']} layer {layer['id']},")
-                                for title in titles), (layer, titles))
+            # A merge may end between the two, and the picture is as old as the last look at its size.
+            wait_for("the picture shows every layer", lambda: self.shows_all_of(
+                json_of(self, varve("dump", "--json", self.m.point))["layers"]))
+            titles = self.titles()
         self.assertTrue(any("the window ends at LSN" in title for title in titles))
         self.assertTrue(any(f"pinned: LSN {n}" in title for title in titles), titles)
         varve("window", self.m.point, "--bytes", "none")
+
+    def titles(self):
+        """Of the layers, pins and bounds in the picture."""
+        picture = xml.dom.minidom.parseString(read_file(self.own / "layers.svg"))
+        self.assertEqual(picture.documentElement.tagName, "svg")
+        return [title.firstChild.data for title in picture.getElementsByTagName("title")]
+
+    def shows_all_of(self, layers):
+        titles = self.titles()
+        return all(any(title.startswith(f"{layer['kind']} layer {layer['id']},") for title in titles)
+                   for layer in layers)
 
     def test_the_owner_writes_the_window(self):
         window = self.own / "window"
