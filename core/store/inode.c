@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <urcu/arch.h>
 
 #include "engine.h"
 #include "store_internal.h"
@@ -10,6 +11,8 @@
 #define SHARD_COUNT 64u
 #define BUCKET_COUNT 256u               /* in each shard */
 #define IDLE_MAX 1024u                  /* unreferenced inodes kept in each shard */
+#define LOCK_TRIES 50u                  /* before who waits for an inode sleeps: some 40 us, a few changes */
+#define LOCK_PAUSES 16u
 
 struct inode_shard {
 	pthread_mutex_t lock;           /* guards everything here */
@@ -171,6 +174,22 @@ static int inode_load(struct store *store, struct inode *inode)
 	return 0;
 }
 
+/*
+ * Most hold an inode for some 10 us, and to be put to sleep and woken takes longer: sixteen threads that write one file
+ * would wait for each other's waking (varve-bench sync: 1.15 times the syncs). A mutex of glibc's adaptive kind
+ * gives up too soon for that.
+ */
+static void lock_patiently(pthread_mutex_t *lock)
+{
+	for (unsigned i = 0; i < LOCK_TRIES; i++) {
+		if (pthread_mutex_trylock(lock) == 0)
+			return;
+		for (unsigned pause = 0; pause < LOCK_PAUSES; pause++)
+			caa_cpu_relax();
+	}
+	pthread_mutex_lock(lock);
+}
+
 int inode_lock(struct store *store, uint64_t ino, struct inode **inode_out)
 {
 	struct inode *inode = inode_ref(store->inodes, ino);
@@ -179,7 +198,7 @@ int inode_lock(struct store *store, uint64_t ino, struct inode **inode_out)
 	*inode_out = NULL;
 	if (!inode)
 		return -ENOMEM;
-	pthread_mutex_lock(&inode->lock);
+	lock_patiently(&inode->lock);
 	if (!inode->loaded)
 		err = inode_load(store, inode);
 	if (err)
