@@ -263,6 +263,20 @@ static uint64_t window_bytes(struct engine *engine)
 	return engine_newest(engine).value - engine_oldest(engine).value + 1;
 }
 
+/* Has nobody written for as long as an open layer is left idle? */
+static bool is_at_rest(struct engine *engine)
+{
+	struct compactor *compactor = &engine->compactor;
+	uint64_t newest = engine_newest(engine).value;
+	int64_t now_ns = engine_clock_ns();
+
+	if (newest != compactor->looked_newest || !compactor->rests_since_ns) {
+		compactor->looked_newest = newest;
+		compactor->rests_since_ns = now_ns;
+	}
+	return now_ns - compactor->rests_since_ns > (int64_t)engine->options.idle_ns;
+}
+
 static bool has_level(const struct compactor *compactor, uint32_t level)
 {
 	const struct merge_job *job = compactor->jobs;
@@ -283,6 +297,7 @@ static int plan_job(struct engine *engine, enum plan_wish wish, bool waits, bool
 		.fanin = engine->options.fanin,
 		.layer_bytes = engine->options.layer_size_bytes,
 		.horizon = engine_oldest(engine),
+		.rests = is_at_rest(engine),
 		.window_bytes = window_bytes(engine),
 		.wish = waits ? PLAN_AS_NEEDED : wish,
 	};

@@ -72,6 +72,8 @@ struct compactor {
 	/* the thread's own */
 	struct merge_job *jobs;         /* newest first */
 	uint64_t turn, turns[MERGE_LEVELS];     /* of each level when it had its last; 0: it had none */
+	uint64_t looked_newest;         /* the newest LSN when it looked last */
+	int64_t rests_since_ns;         /* CLOCK_MONOTONIC since which it is that; 0: it has not looked */
 
 	pthread_mutex_t lock;           /* compact_lock; guards what follows */
 	pthread_cond_t wake;            /* the thread's: something came */

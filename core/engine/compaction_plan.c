@@ -72,6 +72,16 @@ static bool spans_too_much(const struct plan_run *runs, uint32_t first, uint32_t
 	       span_bytes(runs, first, count) > o->window_bytes / PLAN_WINDOW_DIVISOR;
 }
 
+/* How many of a stretch of @n runs of @level are to be merged; 0: none yet. */
+static uint32_t due_of(uint32_t n, uint32_t level, const struct plan_options *o)
+{
+	uint32_t fanin = level ? o->fanin : o->fanin_0;
+
+	if (n >= fanin)
+		return fanin;
+	return o->rests && !level && n >= PLAN_REST_RUNS ? n : 0;
+}
+
 /* Enough runs of one level: the lowest level first, for there they come fastest. */
 static struct plan plan_tiers(const struct plan_run *runs, uint32_t count,
 			      const struct plan_options *o)
@@ -80,11 +90,11 @@ static struct plan plan_tiers(const struct plan_run *runs, uint32_t count,
 
 	for (uint32_t first = 0; first < count;) {
 		uint32_t n = stretch(runs, count, first);
-		uint32_t fanin = runs[first].level ? o->fanin : o->fanin_0;
+		uint32_t due = due_of(n, runs[first].level, o);
 
-		if (n >= fanin && !spans_too_much(runs, first, fanin, o) &&
+		if (due && !spans_too_much(runs, first, due, o) &&
 		    (!best.count || runs[first].level < runs[best.first].level))
-			best = merge_of(runs, first, fanin, o);
+			best = merge_of(runs, first, due, o);
 		first += n ? n : 1;
 	}
 	return best;

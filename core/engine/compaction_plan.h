@@ -6,6 +6,9 @@
  * RocksDB calls it universal). Each byte is so written once a level, of which there are few,
  * and the number of runs, which bounds what a read visits, grows with the logarithm of the history.
  *
+ * While nobody writes, from PLAN_REST_RUNS runs of level 0 on become one: reads of a store that is left alone, and its
+ * disk, don't wait for writes that may never come. A byte is merged up to 1.5 times more (unit/compaction_plan).
+ *
  * Runs that lie wholly at or below the horizon (expired) are merged into the oldest
  * once they hold as much as it does: what is dropped there pays for what is
  * written again, and dead history never takes more room than what is alive.
@@ -20,6 +23,7 @@
 
 #define PLAN_FANIN_0 16u
 #define PLAN_FANIN 8u
+#define PLAN_REST_RUNS 4u
 #define PLAN_MERGE_MAX 64u      /* runs merged at once */
 #define PLAN_WINDOW_DIVISOR 4u  /* no run spans more of the window than this part, or it would expire too late */
 
@@ -37,6 +41,7 @@ struct plan_options {
 	uint32_t fanin_0, fanin;        /* 0: as above */
 	uint64_t layer_bytes;           /* of a layer of level 0 */
 	struct lsn horizon;
+	bool rests;             /* nobody has written for a while */
 	uint64_t window_bytes;          /* of history between horizon and newest, if it is limited; 0: it is not */
 	enum plan_wish {
 		PLAN_AS_NEEDED,

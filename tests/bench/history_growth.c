@@ -137,12 +137,12 @@ static double sync_99(const struct history_figures *figures)
 
 static double written_part(const struct history_figures *figures)
 {
-	return (double)figures->io_bytes / (double)figures->history_bytes;
+	return (double)figures->io_bytes / (double)figures->stored_bytes;
 }
 
 static double settled_written_part(const struct history_figures *figures)
 {
-	return (double)figures->settled_io_bytes / (double)figures->history_bytes;
+	return (double)figures->settled_io_bytes / (double)figures->stored_bytes;
 }
 
 static double settle_s(const struct history_figures *figures)
@@ -167,7 +167,7 @@ static double compact_s(const struct history_figures *figures)
 
 static double compacted_written_part(const struct history_figures *figures)
 {
-	return (double)figures->compacted_io_bytes / (double)figures->history_bytes;
+	return (double)figures->compacted_io_bytes / (double)figures->stored_bytes;
 }
 
 static double compacted_disk(const struct history_figures *figures)

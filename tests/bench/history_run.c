@@ -106,8 +106,8 @@ static int sync_take(struct run *run, const struct history_op *op)
 	if (op->is_fill) {
 		run->start_moment = moment;
 		run->figures->cpu_ns = clock_of_ns(CLOCK_PROCESS_CPUTIME_ID);
-		machine_io_get(run->plan->dir, &run->io);
 	}
+	run->figures->stored_bytes = moment;
 	run->figures->history_bytes = moment - run->start_moment;
 	memory_sample(run, op->is_fill);
 	return 0;

@@ -37,9 +37,10 @@ struct history_figures {
 	uint64_t write_count;           /* without the fill; so is all that follows */
 	uint64_t write_bytes;           /* handed to the store */
 	uint64_t history_bytes;         /* that moments grew by: of a store whose moments are bytes */
+	uint64_t stored_bytes;          /* the same, with the fill */
 	struct latency writes, syncs;
 	uint64_t disk_bytes, settled_disk_bytes;
-	uint64_t io_bytes, settled_io_bytes;    /* written by the process, up to then */
+	uint64_t io_bytes, settled_io_bytes;    /* written by the process, the fill too, up to then */
 	uint64_t cpu_ns;                /* of all threads while it was written, the making of its bytes
 					 * and what the store did behind it included */
 	uint64_t settle_ns;

@@ -263,7 +263,7 @@ static void store_report(struct bench *bench, const struct history_workload *wor
 
 	for (unsigned round = 0; round < rounds; round++) {
 		const struct history_figures *figures = &all[round * TYPE_COUNT];
-		double history = (double)figures->history_bytes;
+		double history = (double)figures->stored_bytes;
 
 		written = fmax(written, (double)figures->settled_io_bytes / history);
 		compacted = fmax(compacted, (double)figures->compacted_io_bytes / history);

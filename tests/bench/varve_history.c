@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tree.h"
@@ -16,6 +17,8 @@
 
 #define STORE_FOLDER "store"
 #define MEMORY_BYTES (UINT64_C(256) << 20)      /* of it a block cache of 64 MiB, as RocksDB gets */
+#define IDLE_NS 1000000000      /* a minute by default */
+#define REST_RUNS 4u            /* so many are merged then (engine/compaction_plan.h) */
 
 struct history_store {
 	struct store *store;
@@ -32,7 +35,8 @@ static int report_error(int err, const struct report *report)
 static int varve_open(const char *path, bool at_random, struct history_store **store_out)
 {
 	const struct store_mkfs_options mkfs = { .page_size_bytes = HISTORY_PAGE_BYTES };
-	const struct store_options options = { .holder = "varve-bench", .memory_bytes = MEMORY_BYTES };
+	const struct store_options options = { .holder = "varve-bench", .memory_bytes = MEMORY_BYTES,
+					       .idle_ns = IDLE_NS };
 	struct history_store *store = calloc(1, sizeof(*store));
 	struct report report = { "" };
 	char folder[4096];
@@ -120,10 +124,25 @@ static int varve_read(struct history_store *store, struct history_place place, u
 	return err;
 }
 
-/* The open layer is sealed, so that all of the history lies as it does before compaction. */
+static bool is_busy(struct store *store)
+{
+	struct store_usage usage;
+
+	store_usage_get(store, &usage);
+	return !usage.compaction_error && (usage.merge_count || usage.level_0_count >= REST_RUNS);
+}
+
+/* As a store is that is left alone: the open layer is sealed, and what is merged then has been merged. */
 static int settle(struct history_store *store)
 {
-	return store_freeze(store->store);
+	const struct timespec idle = { .tv_sec = 2 + IDLE_NS / 1000000000 }, poll = { .tv_nsec = 10000000 };
+	int err = store_freeze(store->store);
+
+	if (!err)
+		nanosleep(&idle, NULL);
+	while (!err && is_busy(store->store))
+		nanosleep(&poll, NULL);
+	return err;
 }
 
 static int compact(struct history_store *store)

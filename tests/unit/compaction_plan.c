@@ -78,6 +78,66 @@ static void few_layers_are_left_alone(void **state)
 	free(history);
 }
 
+static void what_rests_is_merged_sooner(void **state)
+{
+	struct history *history = history_new();
+
+	add_run(history, 1, 16 * LAYER);
+	for (unsigned i = 0; i < PLAN_REST_RUNS; i++)
+		add_run(history, 0, LAYER);
+	assert_int_equal(plan(history).count, 0);
+	history->options.rests = true;
+	assert_int_equal(plan(history).count, PLAN_REST_RUNS);
+	assert_int_equal(plan(history).first, 1);
+	assert_int_equal(plan(history).level, 1);
+	history->runs[PLAN_REST_RUNS].sealed = false;
+	assert_int_equal(plan(history).count, 0);
+	history->runs[PLAN_REST_RUNS].sealed = true;
+	for (unsigned i = 0; i < PLAN_FANIN_0; i++)
+		add_run(history, 0, LAYER);
+	assert_int_equal(plan(history).count, PLAN_FANIN_0);
+	free(history);
+}
+
+/* Of so many layers, a rest after each if @rests: how often each byte is written by merges, and the most runs there are. */
+static double merges_a_byte(unsigned layers, bool rests, uint32_t *most_out)
+{
+	struct history *history = history_new();
+	uint64_t written = 0;
+
+	*most_out = 0;
+	history->options.rests = rests;
+	for (unsigned i = 0; i < layers; i++) {
+		add_run(history, 0, LAYER);
+		for (struct plan next = plan(history); next.count; next = plan(history)) {
+			uint64_t bytes = bytes_of(history, &next);
+
+			written += bytes;
+			carry_out(history, &next, bytes);
+		}
+		if (history->count > *most_out)
+			*most_out = history->count;
+	}
+	free(history);
+	return (double)written / ((double)layers * LAYER);
+}
+
+/* A load that rests whenever there is just enough to be merged for it. */
+static void rests_cost_little(void **state)
+{
+	uint32_t most, most_rested;
+
+	for (unsigned layers = 64; layers <= 16384; layers *= 4) {
+		double steady = merges_a_byte(layers, false, &most);
+		double rested = merges_a_byte(layers, true, &most_rested);
+
+		print_message("%u layers: each byte merged %.2f times, %.2f with rests; at most %u and %u runs\n",
+			      layers, steady, rested, most, most_rested);
+		assert_true(rested <= steady + 1.5);
+		assert_true(most_rested <= most);
+	}
+}
+
 static void what_is_open_or_being_merged_is_not_taken(void **state)
 {
 	struct history *history = history_new();
@@ -196,6 +256,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(few_layers_are_left_alone),
+		cmocka_unit_test(what_rests_is_merged_sooner),
+		cmocka_unit_test(rests_cost_little),
 		cmocka_unit_test(what_is_open_or_being_merged_is_not_taken),
 		cmocka_unit_test(runs_and_writes_stay_bounded),
 		cmocka_unit_test(what_expires_is_collected),

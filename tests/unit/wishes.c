@@ -55,6 +55,33 @@ static void all_runs_become_one_also_beside_a_merge_under_way(void **state)
 	fixture_free(fixture);
 }
 
+/* Once nobody has written for a while, and enough has come together: not less, and not before. */
+static void what_rests_is_merged(void **state)
+{
+	const struct store_options options = { .idle_ns = 1500000000 };
+	struct fixture *fixture = fixture_new(&mkfs, &options);
+	struct store *store = fixture->store;
+	uint64_t ino = make_file(store, TREE_ROOT_INO, "f");
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		write_much(store, ino, i, 64 * KIB);
+		assert_ok(store_freeze(store));
+	}
+	usleep(4000000);
+	assert_int_equal(count_of_sealed(store), 3);
+	write_much(store, ino, 3, 64 * KIB);
+	assert_ok(store_freeze(store));
+	assert_int_equal(count_of_sealed(store), 4);
+	fixture_note(fixture);
+	for (unsigned i = 0; i < 1000 && count_of_sealed(store) > 1; i++)
+		usleep(10000);
+	assert_int_equal(count_of_sealed(store), 1);
+	assert_int_equal(usage_of(store).level_0_count, 0);
+	fixture_verify(fixture, "at rest");
+	fixture_free(fixture);
+}
+
 /* A merge that can't go on keeps its runs where they are: who wishes for it again is told again. */
 static void a_merge_that_rests_is_told_to_all_who_wish(void **state)
 {
@@ -88,6 +115,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(all_runs_become_one_also_beside_a_merge_under_way),
+		cmocka_unit_test(what_rests_is_merged),
 		cmocka_unit_test(a_merge_that_rests_is_told_to_all_who_wish),
 	};
 
