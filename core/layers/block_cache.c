@@ -22,6 +22,8 @@
 #define PACE_NS 1000000
 #define PACE_STEPS_MAX 50u
 #define CROWD_STUCK_NS INT64_C(100000000)       /* a guard that is held so long is not waited for */
+#define LINE_BYTES 64u
+#define AHEAD_LINES 4u
 #define LAG_WINDOW_NS INT64_C(500000000)        /* whose peak counts for this and the next */
 
 struct cached_block {
@@ -39,10 +41,16 @@ struct cached_block {
 /* What malloc takes for a record, about. */
 #define RECORD_BYTES (sizeof(struct cached_block) + 16)
 
+struct bucket {
+	/* stored under the shard's lock */
+	_Atomic(struct cached_block *) first;
+	_Atomic(uint8_t *) ahead;       /* bytes of the first, or of what was: to be fetched beside its record, not behind it */
+};
+
 struct block_table {
 	struct guard_garbage garbage;
 	uint32_t mask;
-	_Atomic(struct cached_block *) buckets[];       /* stored under the shard's lock */
+	struct bucket buckets[];
 };
 
 struct cache_shard {
@@ -164,9 +172,27 @@ void block_cache_free(struct block_cache *cache)
 	free(cache);
 }
 
-static _Atomic(struct cached_block *) *bucket_of(struct block_table *table, uint64_t hash)
+static struct bucket *bucket_of(struct block_table *table, uint64_t hash)
 {
 	return &table->buckets[(uint32_t)hash & table->mask];
+}
+
+/* The shard's lock is held. */
+static void bucket_insert(struct bucket *bucket, struct cached_block *block)
+{
+	atomic_store_explicit(&block->next, atomic_load_explicit(&bucket->first, memory_order_relaxed),
+			      memory_order_release);
+	atomic_store_explicit(&bucket->ahead, block->bytes, memory_order_relaxed);
+	atomic_store_explicit(&bucket->first, block, memory_order_release);
+}
+
+/* What is looked at first in a data block: its counts, and where it has few keys and versions all about them. */
+static void fetch_ahead(const struct bucket *bucket)
+{
+	const uint8_t *bytes = atomic_load_explicit(&bucket->ahead, memory_order_relaxed);
+
+	for (unsigned line = 0; line < AHEAD_LINES; line++)
+		__builtin_prefetch(bytes + line * LINE_BYTES);
 }
 
 /* A guard or the shard's lock is held. A block that is linked out meanwhile still leads on to the
@@ -175,9 +201,10 @@ static _Atomic(struct cached_block *) *bucket_of(struct block_table *table, uint
 static struct cached_block *shard_find(struct cache_shard *shard, struct block_id id, uint64_t hash)
 {
 	struct block_table *table = atomic_load_explicit(&shard->table, memory_order_acquire);
-	struct cached_block *block =
-		atomic_load_explicit(bucket_of(table, hash), memory_order_acquire);
+	struct bucket *bucket = bucket_of(table, hash);
+	struct cached_block *block = atomic_load_explicit(&bucket->first, memory_order_acquire);
 
+	fetch_ahead(bucket);
 	while (block && (block->id.layer_id != id.layer_id || block->id.number != id.number))
 		block = atomic_load_explicit(&block->next, memory_order_acquire);
 	return block;
@@ -241,7 +268,7 @@ static void ring_insert(struct cache_shard *shard, struct cached_block *block)
 static void shard_unlink(struct cache_shard *shard, struct cached_block *block)
 {
 	struct block_table *table = atomic_load_explicit(&shard->table, memory_order_relaxed);
-	_Atomic(struct cached_block *) *link = bucket_of(table, block_hash(block->id));
+	_Atomic(struct cached_block *) *link = &bucket_of(table, block_hash(block->id))->first;
 	uint64_t cost = block_cost(block->size_bytes);
 
 	while (atomic_load_explicit(link, memory_order_relaxed) != block)
@@ -363,12 +390,7 @@ static void shard_move(struct cache_shard *shard, struct block_table *table)
 	struct cached_block *block = shard->hand;
 
 	while (block) {
-		_Atomic(struct cached_block *) *bucket = bucket_of(table, block_hash(block->id));
-
-		atomic_store_explicit(&block->next,
-				      atomic_load_explicit(bucket, memory_order_relaxed),
-				      memory_order_release);
-		atomic_store_explicit(bucket, block, memory_order_release);
+		bucket_insert(bucket_of(table, block_hash(block->id)), block);
 		block = block->ring_next == shard->hand ? NULL : block->ring_next;
 	}
 	atomic_store_explicit(&shard->table, table, memory_order_release);
@@ -441,9 +463,6 @@ static struct cached_block *cache_insert(struct block_cache *cache, struct cache
 	pthread_mutex_lock(&shard->lock);
 	block = shard_find(shard, loaded->id, hash);
 	if (!block) {
-		_Atomic(struct cached_block *) *bucket = bucket_of(
-			atomic_load_explicit(&shard->table, memory_order_relaxed), hash);
-
 		block = loaded;
 		loaded = NULL;
 		atomic_fetch_add_explicit(&cache->held_bytes, block_cost(block->size_bytes),
@@ -451,8 +470,8 @@ static struct cached_block *cache_insert(struct block_cache *cache, struct cache
 		atomic_fetch_add_explicit(&cache->inserted_bytes, block_cost(block->size_bytes),
 					  memory_order_relaxed);
 		ring_insert(shard, block);
-		atomic_init(&block->next, atomic_load_explicit(bucket, memory_order_relaxed));
-		atomic_store_explicit(bucket, block, memory_order_release);
+		bucket_insert(bucket_of(atomic_load_explicit(&shard->table, memory_order_relaxed), hash),
+			      block);
 	}
 	pthread_mutex_unlock(&shard->lock);
 	if (loaded) {
@@ -488,7 +507,7 @@ bool block_cache_has(struct block_cache *cache, struct block_id id)
 
 void block_cache_prefetch(struct block_cache *cache, const struct block_place *places, unsigned count)
 {
-	_Atomic(struct cached_block *) *buckets[BLOCK_PREFETCH_MAX];
+	struct bucket *buckets[BLOCK_PREFETCH_MAX];
 	struct cached_block *blocks[BLOCK_PREFETCH_MAX];
 
 	assert(count <= BLOCK_PREFETCH_MAX);
@@ -498,10 +517,10 @@ void block_cache_prefetch(struct block_cache *cache, const struct block_place *p
 								 memory_order_acquire);
 
 		buckets[i] = bucket_of(table, hash);
-		__builtin_prefetch((const void *)buckets[i]);
+		__builtin_prefetch(buckets[i]);
 	}
 	for (unsigned i = 0; i < count; i++) {
-		blocks[i] = atomic_load_explicit(buckets[i], memory_order_acquire);
+		blocks[i] = atomic_load_explicit(&buckets[i]->first, memory_order_acquire);
 		__builtin_prefetch(blocks[i]);
 	}
 	/* Most buckets have one block: another than the one that is looked for does no harm. */
