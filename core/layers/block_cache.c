@@ -44,7 +44,8 @@ struct cached_block {
 struct bucket {
 	/* stored under the shard's lock */
 	_Atomic(struct cached_block *) first;
-	_Atomic(uint8_t *) ahead;       /* bytes of the first, or of what was: to be fetched beside its record, not behind it */
+	_Atomic uintptr_t ahead;        /* where the bytes of the first lie, or of what was: to be fetched beside its record, not
+					 * behind it; never followed */
 };
 
 struct block_table {
@@ -182,17 +183,17 @@ static void bucket_insert(struct bucket *bucket, struct cached_block *block)
 {
 	atomic_store_explicit(&block->next, atomic_load_explicit(&bucket->first, memory_order_relaxed),
 			      memory_order_release);
-	atomic_store_explicit(&bucket->ahead, block->bytes, memory_order_relaxed);
+	atomic_store_explicit(&bucket->ahead, (uintptr_t)block->bytes, memory_order_relaxed);
 	atomic_store_explicit(&bucket->first, block, memory_order_release);
 }
 
 /* What is looked at first in a data block: its counts, and where it has few keys and versions all about them. */
 static void fetch_ahead(const struct bucket *bucket)
 {
-	const uint8_t *bytes = atomic_load_explicit(&bucket->ahead, memory_order_relaxed);
+	uintptr_t ahead = atomic_load_explicit(&bucket->ahead, memory_order_relaxed);
 
 	for (unsigned line = 0; line < AHEAD_LINES; line++)
-		__builtin_prefetch(bytes + line * LINE_BYTES);
+		__builtin_prefetch((const void *)(ahead + line * LINE_BYTES));
 }
 
 /* A guard or the shard's lock is held. A block that is linked out meanwhile still leads on to the

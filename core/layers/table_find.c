@@ -223,7 +223,7 @@ static void prefetch_versions(const struct table_block *block, uint32_t number)
 static void prefetch_payload(const struct version *version)
 {
 	for (unsigned line = 0; line < PAYLOAD_LINES_AHEAD; line++)
-		__builtin_prefetch(version->payload + line * CACHE_LINE_BYTES);
+		__builtin_prefetch((const void *)((uintptr_t)version->payload + line * CACHE_LINE_BYTES));
 }
 
 /* Where the newest version of a key at or below an LSN is. */
