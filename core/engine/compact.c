@@ -244,7 +244,7 @@ static struct merge_job *job_from_plan(struct engine *engine, const struct plan_
 	job->end = view->runs[plan->first + plan->count - 1].end;
 	job->bottom = plan->first == 0;
 	job->wished = plan->wished;
-	job->input_count = plan->count;
+	job->input_count = job->gc.run_count = plan->count;
 	for (uint32_t i = 0; i < plan->count; i++) {
 		job->inputs[i] = view->ids[plan->first + i];
 		job->gc.bytes_before += view->runs[plan->first + i].file_bytes;
@@ -613,11 +613,40 @@ bool engine_can_compact(struct engine *engine)
 	return can;
 }
 
+static void gc_add(struct engine_gc *sum, const struct engine_gc *more)
+{
+	sum->dropped_versions += more->dropped_versions;
+	sum->dropped_bytes += more->dropped_bytes;
+	sum->bytes_before += more->bytes_before;
+	sum->written_bytes += more->written_bytes;
+	sum->run_count += more->run_count;
+	/* It went through what came of those before. */
+	sum->pin_count = more->pin_count;
+	memcpy(sum->pins, more->pins, sizeof(sum->pins));
+}
+
+/* As often as it takes: a merge has only so many inputs. */
+static int make_whole_wish(struct engine *engine, enum plan_wish wish, struct engine_gc *sum_out)
+{
+	struct engine_gc gc;
+	int err;
+
+	*sum_out = (struct engine_gc){ 0 };
+	do {
+		gc = (struct engine_gc){ 0 };
+		err = make_wish(engine, wish, false, &gc);
+		if (gc.run_count)
+			gc_add(sum_out, &gc);
+	} while (!err && gc.run_count == PLAN_MERGE_MAX);
+	return err;
+}
+
 int engine_compact(struct engine *engine)
 {
+	struct engine_gc gc;
 	int err = engine_freeze(engine);
 
-	return err ? err : make_wish(engine, PLAN_ALL, false, NULL);
+	return err ? err : make_whole_wish(engine, PLAN_ALL, &gc);
 }
 
 int engine_gc(struct engine *engine, bool dry, struct engine_gc *gc_out)
@@ -629,7 +658,9 @@ int engine_gc(struct engine *engine, bool dry, struct engine_gc *gc_out)
 	/* What is in the open layer can only be dropped once it is sealed. */
 	if (engine_open_start(engine).value < engine_oldest(engine).value)
 		err = engine_freeze(engine);
-	return err ? err : make_wish(engine, PLAN_COLLECT, dry, gc_out);
+	if (err)
+		return err;
+	return dry ? make_wish(engine, PLAN_COLLECT, true, gc_out) : make_whole_wish(engine, PLAN_COLLECT, gc_out);
 }
 
 void engine_gc_pin(struct engine_gc *gc, struct lsn lsn, uint64_t bytes)

@@ -142,6 +142,7 @@ struct engine_gc {
 	uint64_t dropped_versions, dropped_bytes;       /* their payloads */
 	uint64_t bytes_before;          /* of the runs it went through, on disk */
 	uint64_t written_bytes;         /* of what took their place */
+	uint32_t run_count;             /* that it went through */
 	uint32_t pin_count;             /* the pins that something is kept for, and no other */
 	struct engine_gc_pin {
 		struct lsn lsn;

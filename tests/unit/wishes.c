@@ -3,6 +3,7 @@
  */
 #include <unistd.h>
 
+#include "compaction_plan.h"
 #include "test_check.h"
 #include "test_fixture.h"
 
@@ -52,6 +53,27 @@ static void all_runs_become_one_also_beside_a_merge_under_way(void **state)
 		usleep(100);
 	assert_ok(store_compact(store));
 	assert_int_equal(count_of_sealed(store), 1);
+	fixture_free(fixture);
+}
+
+/* More than a merge has inputs. */
+static void very_many_runs_become_one(void **state)
+{
+	const struct store_options options = { .fanin_0 = 1000 };
+	struct fixture *fixture = fixture_new(&mkfs, &options);
+	struct store *store = fixture->store;
+	uint64_t ino = make_file(store, TREE_ROOT_INO, "f");
+
+	(void)state;
+	for (unsigned i = 0; i < PLAN_MERGE_MAX + 10; i++) {
+		write_much(store, ino, i, 8 * KIB);
+		assert_ok(store_freeze(store));
+	}
+	assert_int_equal(count_of_sealed(store), PLAN_MERGE_MAX + 10);
+	fixture_note(fixture);
+	assert_ok(store_compact(store));
+	assert_int_equal(count_of_sealed(store), 1);
+	fixture_verify(fixture, "merged in two steps");
 	fixture_free(fixture);
 }
 
@@ -115,6 +137,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(all_runs_become_one_also_beside_a_merge_under_way),
+		cmocka_unit_test(very_many_runs_become_one),
 		cmocka_unit_test(what_rests_is_merged),
 		cmocka_unit_test(a_merge_that_rests_is_told_to_all_who_wish),
 	};
