@@ -4,7 +4,8 @@
  *
  * One thread is held against pwrite and fdatasync of the same bytes, behind one
  * another in a file reserved in the same way; sixteen are held against one, for
- * syncs that are gathered go to the disk together.
+ * syncs that are gathered go to the disk together. Beside them stands what bare calls reach: one change a sync,
+ * and sixteen a sync, where nobody has to come or be woken.
  */
 #include "bench.h"
 
@@ -31,7 +32,7 @@ struct sync_bench {
 	struct store_fixture store;
 	unsigned changes;               /* of each thread, in a sample */
 	struct bare_file bare;
-	uint8_t bytes[BARE_CHANGE_BYTES];
+	uint8_t bytes[THREADS_MANY * BARE_CHANGE_BYTES];
 };
 
 /* One thread that changes and syncs. */
@@ -94,6 +95,33 @@ static int one_sample(void *context, double *figure_out)
 	return syncers_sample(context, 1, figure_out);
 }
 
+/* In thousand changes a second, @gathered of which go with each fdatasync. */
+static int bare_rate_sample(struct sync_bench *sync, unsigned gathered, double *figure_out)
+{
+	uint64_t ns = 0, start;
+	int err = 0;
+
+	for (unsigned i = 0; i < sync->changes && !err; i++) {
+		err = bare_file_prepare(&sync->bare, gathered * BARE_CHANGE_BYTES);
+		start = clock_ns();
+		if (!err)
+			err = bare_file_append(&sync->bare, sync->bytes, gathered * BARE_CHANGE_BYTES);
+		ns += clock_ns() - start;
+	}
+	*figure_out = (double)sync->changes * gathered * 1e6 / (double)ns;
+	return err;
+}
+
+static int bare_one_sample(void *context, double *figure_out)
+{
+	return bare_rate_sample(context, 1, figure_out);
+}
+
+static int bare_many_sample(void *context, double *figure_out)
+{
+	return bare_rate_sample(context, THREADS_MANY, figure_out);
+}
+
 /* In microseconds. */
 static int varve_sample(void *context, double *figure_out)
 {
@@ -143,6 +171,8 @@ static int many_measure(struct sync_bench *sync)
 	const struct contender contenders[] = {
 		{ "varve: 16 threads", many_sample, sync, false },
 		{ "varve: 1 thread", one_sample, sync, false },
+		{ "pwrite and fdatasync, a change each", bare_one_sample, sync, true },
+		{ "pwrite and fdatasync, 16 changes each", bare_many_sample, sync, true },
 	};
 	const struct claim claim = {
 		.what = "8 KiB changes made durable, 16 threads",
