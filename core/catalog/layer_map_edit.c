@@ -419,20 +419,21 @@ int layer_map_edit_piece(struct layer_map_edit *edit, const struct manifest_piec
 {
 	struct layer_run *output = output_own(edit, piece);
 	int err = output ? run_append_all(edit, output, piece->layers, piece->layer_count, layers) : -ENOMEM;
-	uint32_t at = runs_lower_bound(edit->next, piece->start, 0), inputs = 0;
+	uint32_t at = piece->input_count ? runs_lower_bound(edit->next, piece->start, piece->inputs[0]) : 0;
+	uint32_t inputs = 0;
 
-	while (!err && at < edit->next->run_count && edit->next->runs[at]->start.value < piece->end.value) {
+	while (!err && inputs < piece->input_count) {
+		assert(at < edit->next->run_count);
 		if (edit->next->runs[at]->id == piece->run_id) {
 			at++;
 			continue;
 		}
-		assert(inputs < piece->input_count && edit->next->runs[at]->id == piece->inputs[inputs]);
+		assert(edit->next->runs[at]->id == piece->inputs[inputs]);
 		inputs++;
 		err = input_step(edit, at, piece);
 		if (!piece->last)
 			at++;
 	}
-	assert(err || inputs == piece->input_count);
 	return err;
 }
 

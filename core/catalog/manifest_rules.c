@@ -59,35 +59,44 @@ static int sealed_check(struct manifest *manifest, const struct manifest_run *ru
 	return state_make_run_room(manifest);
 }
 
-/* The runs in the span of @piece: they are its inputs, one against the other, and perhaps its output, which
- * is then *output_out. 0 or -EUCLEAN. */
+/*
+ * The inputs of @piece: runs that lie one against the other over its span, and perhaps its output among them, which is
+ * then *output_out. A run may be empty, of a layer that nothing was written to: one that lies against the span
+ * belongs to it if it is named. But not of such alone: what comes out would have no place among the others. 0 or -EUCLEAN.
+ */
 static int inputs_check(struct manifest *manifest, const struct manifest_piece *piece,
 			struct manifest_run **output_out, struct key *from_out)
 {
-	uint32_t at = state_runs_from(manifest, piece->start, 0), inputs = 0;
 	struct lsn end = piece->start;
+	uint32_t at, inputs = 0;
 	uint64_t into = 0;
 
 	*output_out = NULL;
 	*from_out = KEY_NONE;
+	if (!piece->input_count || piece->start.value == piece->end.value)
+		return -EUCLEAN;
+	at = state_runs_from(manifest, piece->start, piece->inputs[0]);
 	if (at && manifest->runs[at - 1].end.value > piece->start.value)
 		return -EUCLEAN;
-	for (; at < manifest->run_count && manifest->runs[at].start.value < piece->end.value; at++) {
+	for (; at < manifest->run_count; at++) {
 		struct manifest_run *run = &manifest->runs[at];
 
 		if (run->run_id == piece->run_id) {
 			*output_out = run;
 			continue;
 		}
-		if (inputs == piece->input_count || piece->inputs[inputs] != run->run_id ||
-		    run->start.value != end.value || (inputs && run->into != into))
+		if (inputs == piece->input_count)
+			break;
+		if (piece->inputs[inputs] != run->run_id || run->start.value != end.value ||
+		    (inputs && run->into != into))
 			return -EUCLEAN;
 		into = run->into;
 		*from_out = run->from;
 		end = run->end;
 		inputs++;
 	}
-	if (!inputs || inputs != piece->input_count || end.value != piece->end.value)
+	if (inputs != piece->input_count || end.value != piece->end.value ||
+	    (at < manifest->run_count && manifest->runs[at].start.value < end.value))
 		return -EUCLEAN;
 	return into == (*output_out ? piece->run_id : 0) ? 0 : -EUCLEAN;
 }

@@ -337,27 +337,31 @@ static void piece_apply(struct manifest *manifest, struct record *record)
 {
 	const struct manifest_piece *piece = &record->piece;
 	struct manifest_run *output = state_run(manifest, piece->run_id);
+	uint32_t at;
 
 	if (!output)
 		output = run_begin(manifest, record, piece->run_id, piece->level, piece->start, piece->end,
 				   piece->layer_count);
 	layers_add(manifest, output, piece->layers, piece->layer_count);
-	for (uint32_t i = state_runs_from(manifest, piece->start, 0);
-	     i < manifest->run_count && manifest->runs[i].start.value < piece->end.value;) {
-		struct manifest_run *run = &manifest->runs[i];
+	at = state_runs_from(manifest, piece->start, piece->inputs[0]);
+	for (uint32_t inputs = 0; inputs < piece->input_count;) {
+		struct manifest_run *run = &manifest->runs[at];
 
-		if (run->run_id != piece->run_id && run->end.value == piece->end.value)
-			state_run(manifest, piece->run_id)->chain_end = run->chain_end;
-		if (run->run_id != piece->run_id && piece->last) {
-			run_remove(manifest, i);
+		if (run->run_id == piece->run_id) {
+			at++;
 			continue;
 		}
-		if (run->run_id != piece->run_id) {
-			run->from = piece->upto;
-			run->into = piece->run_id;
-			state_run_trim(manifest, run, piece->upto);
+		inputs++;
+		if (run->end.value == piece->end.value)
+			state_run(manifest, piece->run_id)->chain_end = run->chain_end;
+		if (piece->last) {
+			run_remove(manifest, at);
+			continue;
 		}
-		i++;
+		run->from = piece->upto;
+		run->into = piece->run_id;
+		state_run_trim(manifest, run, piece->upto);
+		at++;
 	}
 }
 

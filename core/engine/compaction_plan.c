@@ -40,8 +40,9 @@ static struct plan merge_of(const struct plan_run *runs, uint32_t first, uint32_
 	uint32_t level;
 
 	count = plan.count;
-	if (!count)
-		return plan;
+	/* Of runs that hold nothing nothing comes. */
+	if (!count || !span_bytes(runs, first, count))
+		return (struct plan){ 0, 0, 0, false };
 	level = plan_level_of(span_bytes(runs, first, count), o);
 	for (uint32_t i = first; i < first + count; i++)
 		if (runs[i].level > plan.level)

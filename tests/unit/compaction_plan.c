@@ -138,6 +138,20 @@ static void rests_cost_little(void **state)
 	}
 }
 
+static void runs_that_hold_nothing_are_merged_with_others_only(void **state)
+{
+	struct history *history = history_new();
+
+	for (unsigned i = 0; i < 2 * PLAN_FANIN_0; i++)
+		add_run(history, 0, 0);
+	assert_int_equal(plan(history).count, 0);
+	history->options.wish = PLAN_ALL;
+	assert_int_equal(plan(history).count, 0);
+	add_run(history, 0, LAYER);
+	assert_int_equal(plan(history).count, 2 * PLAN_FANIN_0 + 1);
+	free(history);
+}
+
 static void what_is_open_or_being_merged_is_not_taken(void **state)
 {
 	struct history *history = history_new();
@@ -258,6 +272,7 @@ int main(void)
 		cmocka_unit_test(few_layers_are_left_alone),
 		cmocka_unit_test(what_rests_is_merged_sooner),
 		cmocka_unit_test(rests_cost_little),
+		cmocka_unit_test(runs_that_hold_nothing_are_merged_with_others_only),
 		cmocka_unit_test(what_is_open_or_being_merged_is_not_taken),
 		cmocka_unit_test(runs_and_writes_stay_bounded),
 		cmocka_unit_test(what_expires_is_collected),

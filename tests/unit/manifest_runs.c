@@ -364,6 +364,82 @@ static void a_piece_that_does_not_follow_is_refused(void **state)
 	manifest_close(&manifest);
 }
 
+/* 1 and 3 and 5 hold something, 2 and 4 nothing. */
+static void make_empty_ones(struct place *place, struct manifest *manifest)
+{
+	static const uint64_t ends[] = { 100, 100, 200, 200, 300 };
+	uint64_t start = 0;
+
+	unlink(place->path);
+	assert_ok(manifest_create(place->dir_fd, 4096, COMPRESSION_NONE));
+	open_it(place, true, manifest);
+	for (uint64_t id = 1; id <= array_size(ends); id++) {
+		struct manifest_run run = { .run_id = id, .start = lsn_make(start), .end = lsn_make(ends[id - 1]),
+					    .chain_end = ends[id - 1] };
+
+		assert_ok(manifest_layer_opened(manifest, id));
+		assert_ok(manifest_layer_sealed(manifest, &run));
+		start = ends[id - 1];
+	}
+}
+
+/* A run that lies against the span, and is of no length, is merged if it is named, and else not touched. */
+static const struct empty_case {
+	struct manifest_piece piece;
+	uint64_t left[5];               /* ids */
+} empty_cases[] = {
+	{ { .run_id = 20, SPAN(0, 100), INPUTS(1) }, { 20, 2, 3, 4, 5 } },
+	{ { .run_id = 20, SPAN(0, 100), INPUTS(1, 2) }, { 20, 3, 4, 5 } },
+	{ { .run_id = 20, SPAN(100, 200), INPUTS(3) }, { 1, 2, 20, 4, 5 } },
+	{ { .run_id = 20, SPAN(100, 200), INPUTS(3, 4) }, { 1, 2, 20, 5 } },
+	{ { .run_id = 20, SPAN(100, 200), INPUTS(2, 3) }, { 1, 20, 4, 5 } },
+	{ { .run_id = 20, SPAN(100, 200), INPUTS(2, 3, 4) }, { 1, 20, 5 } },
+	{ { .run_id = 20, SPAN(0, 300), INPUTS(1, 2, 3, 4, 5) }, { 20 } },
+};
+static const struct manifest_piece refused_beside_empty[] = {
+	{ .run_id = 20, .level = 1, SPAN(0, 200), INPUTS(1, 3), UPTO(5) },
+	{ .run_id = 20, .level = 1, SPAN(0, 200), INPUTS(1, 3, 4), UPTO(5) },
+	{ .run_id = 20, .level = 1, SPAN(0, 100), INPUTS(1, 2, 4), UPTO(5) },
+	{ .run_id = 20, .level = 1, SPAN(100, 200), INPUTS(2), UPTO(5) },
+	{ .run_id = 20, .level = 1, SPAN(100, 200), INPUTS(3, 2), UPTO(5) },
+	{ .run_id = 20, .level = 1, SPAN(100, 100), INPUTS(4), UPTO(5) },
+	{ .run_id = 20, .level = 1, SPAN(100, 100), INPUTS(2), UPTO(5) },
+};
+
+static void empty_runs_are_inputs_if_they_are_named(void **state)
+{
+	struct place *place = *state;
+	struct manifest manifest;
+
+	for (size_t i = 0; i < array_size(empty_cases); i++) {
+		struct manifest_piece first = empty_cases[i].piece, last = empty_cases[i].piece;
+
+		make_empty_ones(place, &manifest);
+		first.level = last.level = 1;
+		first.upto = runs_key(5);
+		last.upto = KEY_END;
+		last.last = true;
+		assert_ok(manifest_piece_done(&manifest, &first));
+		for (uint32_t n = 0; n < first.input_count; n++)
+			assert_int_equal(manifest_find(&manifest, first.inputs[n])->into, 20);
+		assert_int_equal(manifest.run_count, 6);
+		assert_replayed(place, &manifest);
+		assert_ok(manifest_piece_done(&manifest, &last));
+		assert_int_equal(manifest_find(&manifest, 20)->chain_end, last.end.value);
+		for (uint32_t n = 0; n < array_size(empty_cases[i].left); n++)
+			assert_true(empty_cases[i].left[n]
+					    ? manifest_find(&manifest, empty_cases[i].left[n]) != NULL
+					    : n >= manifest.run_count);
+		assert_replayed(place, &manifest);
+		manifest_close(&manifest);
+	}
+	for (size_t i = 0; i < array_size(refused_beside_empty); i++) {
+		make_empty_ones(place, &manifest);
+		assert_err(manifest_piece_done(&manifest, &refused_beside_empty[i]), -EUCLEAN);
+		manifest_close(&manifest);
+	}
+}
+
 static void other_records_that_do_not_follow_are_refused(void **state)
 {
 	struct place *place = *state;
@@ -435,6 +511,7 @@ int main(void)
 		manifest_test(a_torn_piece_is_ignored),
 		manifest_test(damage_in_a_piece_is_no_torn_end),
 		manifest_test(a_piece_that_does_not_follow_is_refused),
+		manifest_test(empty_runs_are_inputs_if_they_are_named),
 		manifest_test(other_records_that_do_not_follow_are_refused),
 		manifest_test(impossible_records_are_refused_when_read),
 	};

@@ -1,9 +1,12 @@
 /*
  * What a caller wishes of compaction: it is done whole when the call returns, or the call says why not.
  */
+#include <fcntl.h>
 #include <unistd.h>
 
 #include "compaction_plan.h"
+#include "manifest.h"
+#include "open_layer.h"
 #include "test_check.h"
 #include "test_fixture.h"
 
@@ -77,6 +80,70 @@ static void very_many_runs_become_one(void **state)
 	fixture_free(fixture);
 }
 
+/* What is open of a closed store, and was not written to, becomes a sealed layer of no length. */
+static void seal_the_empty_layer(const char *path)
+{
+	struct report report = { "" };
+	struct open_layer_recovery found;
+	struct manifest_run run = { 0 };
+	struct layer_footer footer;
+	struct open_layer *layer;
+	struct manifest manifest;
+	int dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int layers_fd = openat(dir_fd, "layers", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	must(dir_fd >= 0 && layers_fd >= 0, "open", path);
+	assert_ok(manifest_open(&manifest, dir_fd, true, &report));
+	if (manifest.run_count)
+		run = manifest.runs[manifest.run_count - 1];
+	run = (struct manifest_run){ .run_id = manifest.open_ids[0], .start = run.end, .end = run.end,
+				     .chain_end = run.chain_end };
+	assert_ok(open_layer_recover(layers_fd, run.run_id, &manifest.store, run.end, run.chain_end, run.end, true,
+				     &layer, &found));
+	assert_true(found.started && open_layer_end(layer).value == run.end.value);
+	assert_ok(open_layer_seal(layer, &footer));
+	run.file_bytes = ((uint64_t)footer.footer_block + 1) * LAYER_BLOCK_BYTES;
+	assert_ok(manifest_layer_sealed(&manifest, &run));
+	open_layer_close(layer);
+	manifest_close(&manifest);
+	close(layers_fd);
+	close(dir_fd);
+}
+
+/* Earlier builds sealed a layer of no length where a store was opened again and left alone. */
+static void layers_that_hold_nothing_are_merged_with_the_others(void **state)
+{
+	const struct store_options options = { .fanin_0 = 1000 };
+
+	(void)state;
+	for (unsigned more = 0; more < 3; more++) {
+		struct fixture *fixture = fixture_new(&mkfs, &options);
+		uint64_t ino = make_file(fixture->store, TREE_ROOT_INO, "f");
+		struct store_gc gc;
+
+		write_much(fixture->store, ino, 1, 64 * KIB);
+		fixture_note(fixture);
+		assert_ok(store_freeze(fixture->store));
+		for (unsigned i = 0; i <= more; i++) {
+			fixture_close(fixture);
+			seal_the_empty_layer(fixture->path);
+			fixture_open(fixture);
+			assert_int_equal(count_of_sealed(fixture->store), 2 + 2 * i);
+			if (i == more)
+				break;
+			write_much(fixture->store, ino, 2 + i, 16 * KIB);
+			fixture_note(fixture);
+			assert_ok(store_freeze(fixture->store));
+		}
+		fixture_prove(fixture);
+		assert_ok(store_collect(fixture->store, false, &gc));
+		assert_ok(store_compact(fixture->store));
+		assert_int_equal(count_of_sealed(fixture->store), 1);
+		fixture_prove(fixture);
+		fixture_free(fixture);
+	}
+}
+
 /* Once nobody has written for a while, and enough has come together: not less, and not before. */
 static void what_rests_is_merged(void **state)
 {
@@ -138,6 +205,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(all_runs_become_one_also_beside_a_merge_under_way),
 		cmocka_unit_test(very_many_runs_become_one),
+		cmocka_unit_test(layers_that_hold_nothing_are_merged_with_the_others),
 		cmocka_unit_test(what_rests_is_merged),
 		cmocka_unit_test(a_merge_that_rests_is_told_to_all_who_wish),
 	};
