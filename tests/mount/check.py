@@ -289,6 +289,25 @@ class Mounted(harness.ServerCase):
         self.assertEqual(status, ERRORS)
         self.assertEqual(out["findings"][0]["path"], "/file")
 
+    def test_mounts_that_write_nothing(self):
+        """However often it is mounted and left alone: nothing is added, and what is written later is merged."""
+        m = self.mount_new(options=("layer=4M", "age=1"))
+        write_file(m.head / "file", b"1" * 500_000)
+        varve("compact", m.point)
+        write_file(m.head / "file", b"2" * 500_000)
+        harness.wait_for("a layer is sealed", lambda: Damage.sealed(m.store))
+        before = Damage.sealed(m.store)
+        for _ in range(2):
+            m.umount()
+            m.mount()
+            time.sleep(3)
+            self.assertEqual(Damage.sealed(m.store), before)
+        write_file(m.head / "file", b"3" * 500_000)
+        varve("compact", m.point)
+        self.assertEqual(Damage.sealed(m.store), [])
+        self.assertEqual(check_json(self, m.point)[0], CLEAN)
+        self.assertEqual(read_file(m.head / "file"), b"3" * 500_000)
+
     def test_under_load(self):
         """Four writers, names and pages, small layers that are frozen meanwhile: no finding, and no
         call takes long."""
