@@ -539,7 +539,12 @@ static int find_horizon(struct engine *engine)
 		err = first_lsn(engine, &oldest);
 	if (err)
 		return err;
-	pins_raise(&engine->pins, manifest->oldest.value > oldest.value ? manifest->oldest : oldest);
+	if (manifest->oldest.value > oldest.value)
+		oldest = manifest->oldest;
+	/* A repair may have ended the history below it: the newest LSN is always there to be read. */
+	if (oldest.value > atomic_load(&engine->newest))
+		oldest = lsn_make(atomic_load(&engine->newest));
+	pins_raise(&engine->pins, oldest);
 	return 0;
 }
 
