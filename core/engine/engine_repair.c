@@ -112,6 +112,9 @@ static int end_history(struct repair *repair, const struct open_layers *open)
 	     "but for what was set aside", open->end.value,
 	     repair->durable.value - open->end.value);
 	repair->manifest.durable = open->end;
+	/* What comes behind the end is history of its own. */
+	if (repair->manifest.oldest.value > open->end.value)
+		repair->manifest.oldest = open->end;
 	repair->manifest_changed = true;
 	return 0;
 }

@@ -190,7 +190,6 @@ static int take_open_layer(struct recovery *recovery, struct open_layer *layer)
 	engine->open = layer;
 	recovery->end = open_layer_end(layer);
 	recovery->chain = layer->chain;
-	layer_name(layer->base.id, recovery->short_name);
 	if (layer->ino_max >= atomic_load(&engine->ino_next))
 		atomic_store(&engine->ino_next, layer->ino_max + 1);
 	return 0;
@@ -245,6 +244,22 @@ static int read_open_layers(struct recovery *recovery, struct open_layers *open)
 	return err;
 }
 
+/* Was it begun, and does it hold anything? */
+static bool holds_history(const struct open_layer *layer)
+{
+	return layer->started && open_layer_end(layer).value > layer->base.start.value;
+}
+
+/* What a seal has cut to size, and a power cut then emptied, has no room. */
+static bool may_be_spare(const struct open_layer *layer)
+{
+	return layer->arena.capacity_bytes >= LAYER_SIZE_MIN;
+}
+
+/*
+ * Those that hold history come into use, and of the others one as the spare: one whose id is above those of all that
+ * hold any. Layers are read back in the order of their ids, so what is begun later must have a higher one.
+ */
 static int take_open_layers(struct recovery *recovery, struct open_layers *open)
 {
 	struct engine *engine = recovery->engine;
@@ -256,18 +271,23 @@ static int take_open_layers(struct recovery *recovery, struct open_layers *open)
 
 		/* Without its header a layer looks unused: until one is found that
 		 * was started, the first is where the history went on. */
-		if (!recovery->short_name[0])
+		if (!recovery->short_name[0] || layer->started)
 			layer_name(layer_id, recovery->short_name);
-		if (layer->started) {
+		if (holds_history(layer)) {
 			err = take_open_layer(recovery, layer);
 			if (err)
 				return report_layer(recovery, err, layer_id);
 			open->layers[i] = NULL;
-		} else if (!engine->spare) {
+			open_layer_close(engine->spare);
+			engine->spare = NULL;
+		} else if (!engine->spare && may_be_spare(layer)) {
+			/* It is begun once more when its turn comes. */
+			layer->started = false;
+			layer->base.start = lsn_make(0);
 			engine->spare = layer;
 			open->layers[i] = NULL;
 		}
-		/* A second spare is of no use; it is dropped at the next chance. */
+		/* Others are of no use, and go (drop_unused). */
 	}
 	return err;
 }
@@ -519,7 +539,12 @@ static int find_horizon(struct engine *engine)
 		err = first_lsn(engine, &oldest);
 	if (err)
 		return err;
-	pins_raise(&engine->pins, manifest->oldest.value > oldest.value ? manifest->oldest : oldest);
+	if (manifest->oldest.value > oldest.value)
+		oldest = manifest->oldest;
+	/* A repair may have ended the history below it: the newest LSN is always there to be read. */
+	if (oldest.value > atomic_load(&engine->newest))
+		oldest = lsn_make(atomic_load(&engine->newest));
+	pins_raise(&engine->pins, oldest);
 	return 0;
 }
 
@@ -533,6 +558,46 @@ static int clear_tails(struct engine *engine)
 	if (!err && engine->open)
 		err = open_layer_clear_tail(engine->open);
 	return err;
+}
+
+static bool is_in_use(const struct engine *engine, uint64_t layer_id)
+{
+	bool in_use = (engine->open && engine->open->base.id == layer_id) ||
+		      (engine->spare && engine->spare->base.id == layer_id);
+
+	for (uint32_t i = 0; i < engine->frozen_count; i++)
+		in_use |= engine->frozen[i]->base.id == layer_id;
+	return in_use;
+}
+
+/* First its header goes: a file that is not named must not look as if it held history. */
+static int drop_layer(struct engine *engine, uint64_t layer_id)
+{
+	static const uint8_t zeros[LAYER_HEADER_BYTES];
+	char name[LAYER_NAME_BYTES];
+	int fd, err;
+
+	layer_name(layer_id, name);
+	err = io_open(engine->layers_fd, name, O_RDWR, 0, &fd);
+	if (!err)
+		err = io_write(fd, zeros, sizeof(zeros), 0);
+	if (!err)
+		err = io_sync(fd);
+	io_close(fd);
+	if (!err)
+		err = manifest_layer_dropped(&engine->manifest, layer_id);
+	return err ? err : io_unlink(engine->layers_fd, name);
+}
+
+/* Layers that were opened, hold nothing and will not be used. Without room for the record they stay for now. */
+static int drop_unused(struct engine *engine)
+{
+	int err = 0;
+
+	for (uint32_t i = engine->manifest.open_count; i-- > 0 && !err;)
+		if (!is_in_use(engine, engine->manifest.open_ids[i]))
+			err = drop_layer(engine, engine->manifest.open_ids[i]);
+	return err == -ENOSPC && !engine->manifest.broken ? 0 : err;
 }
 
 int engine_recover(struct engine *engine, struct report *report)
@@ -571,5 +636,7 @@ int engine_recover(struct engine *engine, struct report *report)
 		err = clear_tails(engine);
 	if (!err && !engine->options.read_only)
 		err = manifest_tidy(&engine->manifest);
+	if (!err && !engine->options.read_only)
+		err = drop_unused(engine);
 	return err;
 }
