@@ -39,9 +39,6 @@ static struct plan merge_of(const struct plan_run *runs, uint32_t first, uint32_
 	struct plan plan = { first, count < PLAN_MERGE_MAX ? count : PLAN_MERGE_MAX, 1, false };
 	uint32_t level;
 
-	/* One without history lies within no span that ends with it. It goes with those that come behind it. */
-	while (plan.count && span_bytes(runs, first + plan.count - 1, 1) == 0)
-		plan.count--;
 	count = plan.count;
 	/* Of runs that hold nothing nothing comes. */
 	if (!count || !span_bytes(runs, first, count))

@@ -113,8 +113,12 @@ static int end_history(struct repair *repair, const struct open_layers *open)
 	     repair->durable.value - open->end.value);
 	repair->manifest.durable = open->end;
 	/* What comes behind the end is history of its own. */
-	if (repair->manifest.oldest.value > open->end.value)
+	if (repair->manifest.oldest.value > open->end.value) {
+		repair_done(repair, "LSNs below %" PRIu64 " were no longer kept, and now the history ends below: a file that was "
+		     "removed or cut behind LSN %" PRIu64 " is there again, and may lack data",
+		     repair->manifest.oldest.value, open->end.value);
 		repair->manifest.oldest = open->end;
+	}
 	repair->manifest_changed = true;
 	return 0;
 }

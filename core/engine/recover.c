@@ -623,8 +623,7 @@ int engine_recover(struct engine *engine, struct report *report)
 		     engine->open ? engine->open->base.start.value : recovery.end.value);
 	atomic_store(&engine->durable, recovery.durable.value);
 	engine->new_life = recovery.end.value != 0;
-	/* One that was started and holds nothing has no age, and is not to be sealed for it. */
-	if (engine->open && engine->open->base.start.value < recovery.end.value)
+	if (engine->open)
 		engine->open_since_ns = engine_clock_ns();
 	engine_count_level_0(engine);
 	err = sweep(&recovery);

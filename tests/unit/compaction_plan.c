@@ -266,26 +266,6 @@ static void wishes_are_fulfilled_once(void **state)
 	free(history);
 }
 
-/* Layers without a change in them were sealed once. Such a one lies in no span that ends with it. */
-static void a_run_without_history_is_never_the_last_of_a_merge(void **state)
-{
-	struct history *history = history_new();
-	struct plan plan_made;
-
-	(void)state;
-	history->options.wish = PLAN_ALL;
-	add_run(history, 0, 0);
-	assert_int_equal(plan(history).count, 0);
-	add_run(history, 0, LAYER);
-	add_run(history, 0, 0);
-	plan_made = plan(history);
-	assert_int_equal(plan_made.first, 0);
-	assert_int_equal(plan_made.count, 2);
-	add_run(history, 0, LAYER);
-	assert_int_equal(plan(history).count, 4);
-	free(history);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -297,7 +277,6 @@ int main(void)
 		cmocka_unit_test(runs_and_writes_stay_bounded),
 		cmocka_unit_test(what_expires_is_collected),
 		cmocka_unit_test(wishes_are_fulfilled_once),
-		cmocka_unit_test(a_run_without_history_is_never_the_last_of_a_merge),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
