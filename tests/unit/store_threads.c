@@ -696,7 +696,7 @@ static void syncs_of_many_threads_go_in_one_flush(void **state)
 	assert_true(flushes > 0 && 3 * flushes < syncs);
 }
 
-/* ---- a file that grows while it is copied ---- */
+/* ---- a file that grows while it is copied, and while its history is told ---- */
 
 enum { GROWS_MAX = 1 << 20 };
 
@@ -740,6 +740,23 @@ static void copy_end_step(struct member *member)
 		require(bytes[i] == 'x');
 }
 
+static bool count_change(void *context, const struct tree_change *change)
+{
+	struct lsn *before = context;
+
+	require(change->lsn.value > before->value);
+	*before = change->lsn;
+	return true;
+}
+
+static void history_step(struct member *member)
+{
+	struct growing *growing = member->crowd->shared;
+	struct lsn last = { 0 };
+
+	require(tree_history(store_of(member), growing->ino, count_change, &last) == 0);
+}
+
 static void run_growing(void (*step)(struct member *member))
 {
 	struct growing growing = { 0 };
@@ -760,6 +777,12 @@ static void what_is_added_is_copied_or_not_seen(void **state)
 	run_growing(copy_end_step);
 }
 
+static void history_is_told_while_it_is_made(void **state)
+{
+	(void)state;
+	run_growing(history_step);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -773,6 +796,7 @@ int main(void)
 		cmocka_unit_test(a_past_state_holds_still_while_others_cut_and_write),
 		cmocka_unit_test(syncs_of_many_threads_go_in_one_flush),
 		cmocka_unit_test(what_is_added_is_copied_or_not_seen),
+		cmocka_unit_test(history_is_told_while_it_is_made),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
