@@ -238,6 +238,10 @@ static int check_tail(struct page_walk *pages)
 	if (err || !is_live(pages, &version))
 		return err;
 	err = engine_page(pages->guard, &version, page_bytes, false, pages->scratch, &page);
+	if (err == -EUCLEAN) {
+		found(pages->walk, pages->attr->shown.ino, "the last page makes no sense");
+		return 0;
+	}
 	if (err || !page)
 		return err;
 	tail = (struct tail_look){ page + size % page_bytes, page + page_bytes };
