@@ -258,6 +258,28 @@ static void what_names_and_attributes_deny_each_other_is_found(void **state)
 	}
 }
 
+/* The way up is walked whenever a directory may move. */
+static void a_way_up_in_a_circle_holds_up_no_rename(void **state)
+{
+	struct damaged *damaged = *state;
+	uint64_t deep, deeper;
+	struct store *store;
+
+	fixture_open(damaged->fixture);
+	store = damaged->fixture->store;
+	deep = find_now(store, damaged->dir, "deep");
+	deeper = find_now(store, deep, "deeper");
+	commit_attr(store, damaged->dir, other_parent);
+	fixture_reopen(damaged->fixture);
+	store = damaged->fixture->store;
+	alarm(20);
+	assert_err(tree_rename(store, TREE_ROOT_INO, "file", damaged->dir, "file", 0), -EUCLEAN);
+	assert_err(tree_rename(store, TREE_ROOT_INO, "file", deeper, "file", 0), -EUCLEAN);
+	alarm(0);
+	assert_ok(tree_rename(store, TREE_ROOT_INO, "file", TREE_ROOT_INO, "moved", 0));
+	fixture_close(damaged->fixture);
+}
+
 /* A leaf of the file's page map with @count pages from @first on. */
 static void commit_leaf(struct store *store, uint64_t ino, uint64_t first, uint64_t count)
 {
@@ -442,6 +464,7 @@ int main(void)
 		damaged_test(a_missing_spare_is_no_loss),
 		damaged_test(a_file_that_cannot_be_opened_is_not_given_up),
 		damaged_test(what_names_and_attributes_deny_each_other_is_found),
+		damaged_test(a_way_up_in_a_circle_holds_up_no_rename),
 		damaged_test(a_page_map_that_is_not_the_files_is_found),
 		damaged_test(a_last_page_that_makes_no_sense_is_found),
 		damaged_test(a_repair_survives_a_kill_at_every_call),
