@@ -240,6 +240,29 @@ static void take_inode(struct change_inode *inode, struct lsn lsn, uint64_t posi
 		inode->inode->image = lsn;
 }
 
+/* Inodes whose last name goes, or that are made without one, are orphans before it is history that may be dropped. */
+static int mark_orphans(struct change *change)
+{
+	int err = 0;
+
+	for (uint32_t i = 0; i < change->inode_count && !err; i++)
+		if (change->inodes[i].edited && !change->inodes[i].next.shown.nlink)
+			err = orphans_add(&change->store->orphans, change->inodes[i].next.shown.ino);
+	return err;
+}
+
+/* The change failed: those that were none before are none. */
+static void unmark_orphans(struct change *change)
+{
+	for (uint32_t i = 0; i < change->inode_count; i++) {
+		const struct change_inode *inode = &change->inodes[i];
+
+		if (inode->edited && !inode->next.shown.nlink &&
+		    (!inode->inode || inode->inode->attr.shown.nlink))
+			orphans_remove(&change->store->orphans, inode->next.shown.ino);
+	}
+}
+
 int change_commit(struct change *change)
 {
 	uint32_t attrs_from = change->entry_count;
@@ -250,18 +273,18 @@ int change_commit(struct change *change)
 	for (uint32_t i = 0; i < change->inode_count && !err; i++)
 		if (change->inodes[i].edited)
 			err = add_attr_entry(change, &change->inodes[i]);
-	/* Before it is history that may be dropped. */
-	for (uint32_t i = 0; i < change->inode_count && !err; i++)
-		if (change->inodes[i].edited && !change->inodes[i].next.shown.nlink)
-			err = orphans_add(&change->store->orphans, change->inodes[i].next.shown.ino);
+	if (!err)
+		err = mark_orphans(change);
 	for (uint32_t i = 0; i < change->bucket_count && !err; i++)
 		if (bucket_is_edited(change, &change->buckets[i]))
 			err = add_bucket_entry(change, &change->buckets[i]);
 	if (!err)
 		err = engine_commit(change->store->engine, change->entries, change->entry_count,
 				    change->now_ns, &lsn);
-	if (err)
+	if (err) {
+		unmark_orphans(change);
 		return err;
+	}
 	change->lsn = lsn;
 	start = lsn.value - batch_size(change->entries, change->entry_count);
 	for (uint32_t i = 0; i < change->inode_count; i++)

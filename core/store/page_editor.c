@@ -41,7 +41,8 @@ int page_editor_begin(struct page_editor *editor, struct change *change,
 		page_map_cache_take(change->store->page_maps, &editor->map, next->shown.changed);
 	} else {
 		err = unmapped_gather(next, &editor->map);
-		next->flags = ATTR_MAPPED | (next->flags & ATTR_HAS_FLOORS ? ATTR_HAS_HOLES : 0);
+		next->flags |= ATTR_MAPPED | (next->flags & ATTR_HAS_FLOORS ? ATTR_HAS_HOLES : 0);
+		next->flags &= ~ATTR_HAS_FLOORS;
 	}
 	if (err)
 		page_editor_end(editor);

@@ -73,6 +73,10 @@ int tree_commit_unprivileged(struct change *change, struct change_inode *inode, 
 int attr_guarded(struct store *store, struct layer_guard *guard, uint64_t ino, struct lsn at,
 		 struct attr *attr_out, struct lsn *lsn_out);
 
+/* tree_seek, and how large the file was that was looked at, also with -ENXIO. */
+int tree_seek_sized(struct store *store, uint64_t ino, struct lsn at, uint64_t offset_bytes, bool hole,
+		    uint64_t *offset_out, uint64_t *size_out);
+
 /* An extended attribute of @ino as of @lsn, to be freed. -ENODATA; -EUCLEAN; -ENOMEM; -errno. */
 int xattr_load(const struct layer_guard *guard, uint64_t ino, struct lsn lsn, const char *name,
 	       uint8_t **value_out, size_t *size_out);

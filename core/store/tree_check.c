@@ -238,6 +238,10 @@ static int check_tail(struct page_walk *pages)
 	if (err || !is_live(pages, &version))
 		return err;
 	err = engine_page(pages->guard, &version, page_bytes, false, pages->scratch, &page);
+	if (err == -EUCLEAN) {
+		found(pages->walk, pages->attr->shown.ino, "the last page makes no sense");
+		return 0;
+	}
 	if (err || !page)
 		return err;
 	tail = (struct tail_look){ page + size % page_bytes, page + page_bytes };
@@ -535,9 +539,11 @@ static void check_way_up(struct tree_walk *walk, uint64_t ino)
 	rooted = !state || state->flags & (INODE_ROOTED | INODE_UNREADABLE);
 	if (!rooted)
 		found(walk, ino, "the way up from this directory goes round in a circle");
-	/* Once more along it: each is known now. */
+	/* Once more along it: each is known now. What could be read before may not be any more. */
 	for (at = ino; steps-- > 0; at = parent_of(walk, at)) {
 		state = state_of(walk, at);
+		if (!state)
+			break;
 		state->flags = (uint8_t)((state->flags & ~INODE_ON_WAY) | INODE_ROOTED);
 	}
 }

@@ -11,6 +11,7 @@
 #include "store_internal.h"
 
 struct gather {
+	struct lsn newest;              /* what is above may be half there */
 	struct version *versions;
 	size_t count, room;
 };
@@ -19,6 +20,8 @@ static int gather_one(void *context, const struct version *version)
 {
 	struct gather *gather = context;
 
+	if (version->lsn.value > gather->newest.value)
+		return 0;
 	if (gather->count == gather->room) {
 		size_t room = gather->room ? 2 * gather->room : 64;
 		struct version *versions = realloc(gather->versions, room * sizeof(*versions));
@@ -144,7 +147,7 @@ static void leave_out_below(struct gather *gather, struct lsn oldest)
 
 int tree_history(struct store *store, uint64_t ino, tree_change_fn *fn, void *context)
 {
-	struct gather gather = { NULL, 0, 0 };
+	struct gather gather = { .versions = NULL };
 	struct tree_attr before = { 0 };
 	struct tree_change change;
 	struct layer_guard guard;
@@ -152,7 +155,7 @@ int tree_history(struct store *store, uint64_t ino, tree_change_fn *fn, void *co
 	size_t at = 0;
 	int err;
 
-	engine_guard_take(store->engine, &guard);
+	gather.newest = engine_guard_take(store->engine, &guard);
 	err = engine_each_version(&guard, ino, gather_one, &gather);
 	if (!err && !gather.count)
 		err = -ENOENT;

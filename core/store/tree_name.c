@@ -324,10 +324,11 @@ struct rename {
 	unsigned flags;
 };
 
-/* -EINVAL if @ino is @dir or above it. The caller holds rename_lock, so that no
- * directory moves while the way up is walked. */
+/* -EINVAL if @ino is @dir or above it; -EUCLEAN if the way up goes round in a circle. The caller holds
+ * rename_lock, so that no directory moves while it is walked. */
 static int check_not_above(struct store *store, uint64_t ino, uint64_t dir)
 {
+	uint64_t mark = dir, steps = 0, mark_steps = 1;
 	struct tree_attr attr;
 	int err;
 
@@ -338,6 +339,14 @@ static int check_not_above(struct store *store, uint64_t ino, uint64_t dir)
 		if (err)
 			return err;
 		dir = attr.parent_ino;
+		if (dir == mark)
+			return -EUCLEAN;
+		/* Further and further on: a circle comes back to one that lies in it. (Brent) */
+		if (++steps == mark_steps) {
+			mark = dir;
+			mark_steps *= 2;
+			steps = 0;
+		}
 	}
 	return dir == ino ? -EINVAL : 0;
 }

@@ -554,17 +554,18 @@ static int seek(struct store *store, const struct layer_guard *guard, const stru
 	return 0;
 }
 
-int tree_seek(struct store *store, uint64_t ino, struct lsn at, uint64_t offset_bytes, bool hole,
-	      uint64_t *offset_out)
+int tree_seek_sized(struct store *store, uint64_t ino, struct lsn at, uint64_t offset_bytes, bool hole,
+		    uint64_t *offset_out, uint64_t *size_out)
 {
 	struct layer_guard guard;
 	struct attr attr;
 	struct lsn lsn;
 	int err = attr_guarded(store, &guard, ino, at, &attr, &lsn);
 
-	*offset_out = 0;
+	*offset_out = *size_out = 0;
 	if (err)
 		return err;
+	*size_out = attr.shown.size_bytes;
 	if (!S_ISREG(attr.shown.mode))
 		err = S_ISDIR(attr.shown.mode) ? -EISDIR : -EINVAL;
 	else if (offset_bytes >= attr.shown.size_bytes)
@@ -573,6 +574,14 @@ int tree_seek(struct store *store, uint64_t ino, struct lsn at, uint64_t offset_
 		err = seek(store, &guard, &attr, lsn, offset_bytes, hole, offset_out);
 	layer_guard_drop(&guard);
 	return err;
+}
+
+int tree_seek(struct store *store, uint64_t ino, struct lsn at, uint64_t offset_bytes, bool hole,
+	      uint64_t *offset_out)
+{
+	uint64_t size;
+
+	return tree_seek_sized(store, ino, at, offset_bytes, hole, offset_out, &size);
 }
 
 struct copy_out {

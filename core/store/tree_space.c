@@ -134,18 +134,15 @@ static int copy_data(const struct stretch *stretch, uint64_t *count_out)
 /* How much of the source, from where the stretch begins, is one hole; 0: it begins with data. */
 static int hole_bytes(const struct stretch *stretch, uint64_t *bytes_out)
 {
-	struct tree_attr attr;
-	uint64_t data;
-	int err = tree_seek(stretch->store, stretch->from_ino, stretch->from_at, stretch->from_bytes,
-			    false, &data);
+	uint64_t data, size;
+	int err = tree_seek_sized(stretch->store, stretch->from_ino, stretch->from_at,
+				  stretch->from_bytes, false, &data, &size);
 
 	*bytes_out = 0;
 	if (err == -ENXIO) {
-		/* None behind: up to the end it is a hole, if it does not end before. */
-		err = tree_getattr(stretch->store, stretch->from_ino, stretch->from_at, &attr);
-		if (err)
-			return err;
-		data = attr.size_bytes > stretch->from_bytes ? attr.size_bytes : stretch->from_bytes;
+		/* None behind: up to the end there was then it is a hole, if it does not end before. */
+		data = size > stretch->from_bytes ? size : stretch->from_bytes;
+		err = 0;
 	}
 	if (!err)
 		*bytes_out = data - stretch->from_bytes;

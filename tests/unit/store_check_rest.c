@@ -258,6 +258,28 @@ static void what_names_and_attributes_deny_each_other_is_found(void **state)
 	}
 }
 
+/* The way up is walked whenever a directory may move. */
+static void a_way_up_in_a_circle_holds_up_no_rename(void **state)
+{
+	struct damaged *damaged = *state;
+	uint64_t deep, deeper;
+	struct store *store;
+
+	fixture_open(damaged->fixture);
+	store = damaged->fixture->store;
+	deep = find_now(store, damaged->dir, "deep");
+	deeper = find_now(store, deep, "deeper");
+	commit_attr(store, damaged->dir, other_parent);
+	fixture_reopen(damaged->fixture);
+	store = damaged->fixture->store;
+	alarm(20);
+	assert_err(tree_rename(store, TREE_ROOT_INO, "file", damaged->dir, "file", 0), -EUCLEAN);
+	assert_err(tree_rename(store, TREE_ROOT_INO, "file", deeper, "file", 0), -EUCLEAN);
+	alarm(0);
+	assert_ok(tree_rename(store, TREE_ROOT_INO, "file", TREE_ROOT_INO, "moved", 0));
+	fixture_close(damaged->fixture);
+}
+
 /* A leaf of the file's page map with @count pages from @first on. */
 static void commit_leaf(struct store *store, uint64_t ino, uint64_t first, uint64_t count)
 {
@@ -298,6 +320,31 @@ static void a_page_map_that_is_not_the_files_is_found(void **state)
 			   wrong ? 0 : -EUCLEAN);
 		fixture_close(damaged->fixture);
 	}
+}
+
+/* Its checksum is right, and still nothing can be made of it. */
+static void a_last_page_that_makes_no_sense_is_found(void **state)
+{
+	struct damaged *damaged = *state;
+	struct batch_entry entry = { .form = VERSION_PATCH, .body = "\xff\xff\xff\x7f\x02x", .body_bytes = 6 };
+	struct store *store;
+	struct check_run *run;
+	struct lsn lsn;
+	uint64_t size;
+	size_t count;
+	char byte;
+
+	fixture_open(damaged->fixture);
+	store = damaged->fixture->store;
+	size = attr_now(store, damaged->file).size_bytes;
+	assert_true(size % STORE_PAGE_SIZE_DEFAULT > 0);
+	entry.key = key_make(damaged->file, KEY_PAGE, size / STORE_PAGE_SIZE_DEFAULT);
+	assert_ok(engine_commit(store->engine, &entry, 1, 1, &lsn));
+	assert_err(tree_read(store, damaged->file, LSN_HEAD, size - 1, &byte, 1, &count), -EUCLEAN);
+	run = check_run_running(store);
+	assert_non_null(check_run_find(run, FINDING_TREE));
+	free(run);
+	fixture_close(damaged->fixture);
 }
 
 /* ---- a repair that is killed ---- */
@@ -417,7 +464,9 @@ int main(void)
 		damaged_test(a_missing_spare_is_no_loss),
 		damaged_test(a_file_that_cannot_be_opened_is_not_given_up),
 		damaged_test(what_names_and_attributes_deny_each_other_is_found),
+		damaged_test(a_way_up_in_a_circle_holds_up_no_rename),
 		damaged_test(a_page_map_that_is_not_the_files_is_found),
+		damaged_test(a_last_page_that_makes_no_sense_is_found),
 		damaged_test(a_repair_survives_a_kill_at_every_call),
 	};
 

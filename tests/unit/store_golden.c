@@ -119,6 +119,38 @@ static void older_files_are_not_counted(void **state)
 	golden_free(golden);
 }
 
+/* -1: there is none. */
+static ssize_t xattr_at(struct store *store, uint64_t ino, struct lsn at, const char *name, uint8_t *value_out)
+{
+	size_t size;
+	int err = tree_getxattr(store, ino, at, name, value_out, TEST_ACL_BYTES, &size);
+
+	assert_true(!err || err == -ENODATA);
+	return err ? -1 : (ssize_t)size;
+}
+
+/* A file of an older format gets a page map by its first write, and keeps the attributes it was given before. */
+static void a_map_takes_no_attributes_away(void **state)
+{
+	struct golden *golden = golden_new(*state);
+	struct store *store = open_store(golden, false);
+	const char *names[] = { "pages", "big" };
+	uint8_t value[TEST_ACL_BYTES];
+
+	for (unsigned i = 0; i < 2; i++) {
+		uint64_t ino = find_now(store, TREE_ROOT_INO, names[i]);
+
+		assert_ok(tree_setxattr(store, ino, "user.kept", "one", 3, 0));
+		assert_int_equal(attr_now(store, ino).page_count, TREE_PAGES_UNKNOWN);
+		write_text(store, ino, "written over");
+		assert_true(attr_now(store, ino).page_count != TREE_PAGES_UNKNOWN);
+		assert_int_equal(xattr_at(store, ino, LSN_HEAD, "user.kept", value), 3);
+		assert_memory_equal(value, "one", 3);
+	}
+	assert_ok(store_close(store));
+	golden_free(golden);
+}
+
 static void v3_has_page_maps(void **state)
 {
 	struct golden *golden = golden_new(*state);
@@ -130,16 +162,6 @@ static void v3_has_page_maps(void **state)
 	assert_space(store, holes, LSN_HEAD);
 	assert_ok(store_close(store));
 	golden_free(golden);
-}
-
-/* -1: there is none. */
-static ssize_t xattr_at(struct store *store, uint64_t ino, struct lsn at, const char *name, uint8_t *value_out)
-{
-	size_t size;
-	int err = tree_getxattr(store, ino, at, name, value_out, TEST_ACL_BYTES, &size);
-
-	assert_true(!err || err == -ENODATA);
-	return err ? -1 : (ssize_t)size;
 }
 
 static void v3_has_extended_attributes(void **state)
@@ -215,6 +237,8 @@ int main(void)
 		cmocka_unit_test_prestate(it_has_what_compaction_leaves, "v3"),
 		cmocka_unit_test_prestate(older_files_are_not_counted, "v1"),
 		cmocka_unit_test_prestate(older_files_are_not_counted, "v2"),
+		cmocka_unit_test_prestate(a_map_takes_no_attributes_away, "v1"),
+		cmocka_unit_test_prestate(a_map_takes_no_attributes_away, "v2"),
 		cmocka_unit_test_prestate(v3_has_page_maps, "v3"),
 		cmocka_unit_test_prestate(v3_has_extended_attributes, "v3"),
 	};

@@ -696,6 +696,93 @@ static void syncs_of_many_threads_go_in_one_flush(void **state)
 	assert_true(flushes > 0 && 3 * flushes < syncs);
 }
 
+/* ---- a file that grows while it is copied, and while its history is told ---- */
+
+enum { GROWS_MAX = 1 << 20 };
+
+struct growing {
+	uint64_t ino;
+	uint64_t size_bytes;            /* the writer's */
+};
+
+/* Each change adds pages and attributes. */
+static void grow_step(struct member *member)
+{
+	struct growing *growing = member->crowd->shared;
+
+	if (growing->size_bytes == GROWS_MAX) {
+		struct tree_attr to = { .size_bytes = 0 }, attr;
+
+		require(tree_setattr(store_of(member), growing->ino, TREE_SET_SIZE, &to, &attr) == 0);
+		growing->size_bytes = 0;
+	}
+	require(tree_write(store_of(member), growing->ino, growing->size_bytes++, "x", 1, false) == 0);
+}
+
+/* What is at its end is no hole, whether it is seen to be there or not. */
+static void copy_end_step(struct member *member)
+{
+	struct growing *growing = member->crowd->shared;
+	struct store *store = store_of(member);
+	struct tree_attr attr;
+	uint64_t copied = 0;
+	uint8_t bytes[256];
+	size_t count;
+
+	require(tree_getattr(store, growing->ino, LSN_HEAD, &attr) == 0);
+	if (attr.size_bytes > GROWS_MAX - 4096)
+		return;
+	require(tree_copy(store, growing->ino, LSN_HEAD, attr.size_bytes, growing->ino + 1, 0, sizeof(bytes),
+			  false, &copied) == 0);
+	require(tree_read(store, growing->ino + 1, LSN_HEAD, 0, bytes, copied, &count) == 0);
+	require(count == copied);
+	for (size_t i = 0; i < count; i++)
+		require(bytes[i] == 'x');
+}
+
+static bool count_change(void *context, const struct tree_change *change)
+{
+	struct lsn *before = context;
+
+	require(change->lsn.value > before->value);
+	*before = change->lsn;
+	return true;
+}
+
+static void history_step(struct member *member)
+{
+	struct growing *growing = member->crowd->shared;
+	struct lsn last = { 0 };
+
+	require(tree_history(store_of(member), growing->ino, count_change, &last) == 0);
+}
+
+static void run_growing(void (*step)(struct member *member))
+{
+	struct growing growing = { 0 };
+	struct crowd crowd = { .shared = &growing };
+
+	crowd.fixture = crowd_fixture(0);
+	growing.ino = make_file(crowd.fixture->store, ROOT, "grows");
+	assert_int_equal(make_file(crowd.fixture->store, ROOT, "copy"), growing.ino + 1);
+	crowd_add(&crowd, 1, grow_step);
+	crowd_add(&crowd, 1, step);
+	crowd_run(&crowd);
+	fixture_free(crowd.fixture);
+}
+
+static void what_is_added_is_copied_or_not_seen(void **state)
+{
+	(void)state;
+	run_growing(copy_end_step);
+}
+
+static void history_is_told_while_it_is_made(void **state)
+{
+	(void)state;
+	run_growing(history_step);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -708,6 +795,8 @@ int main(void)
 		cmocka_unit_test(links_and_sizes_count_names_when_names_collide),
 		cmocka_unit_test(a_past_state_holds_still_while_others_cut_and_write),
 		cmocka_unit_test(syncs_of_many_threads_go_in_one_flush),
+		cmocka_unit_test(what_is_added_is_copied_or_not_seen),
+		cmocka_unit_test(history_is_told_while_it_is_made),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
