@@ -3,6 +3,7 @@
  */
 #include <argp.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -94,8 +95,20 @@ static void output_check(void)
 	_exit(STATUS_FAILED);
 }
 
+/* A standard descriptor that came closed would become a file of the store's, which messages are written to,
+ * and which the daemon replaces when it goes to the background: its lock, for one. What takes its place
+ * fails as a closed one does. */
+static void standard_fill(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd ? O_RDONLY : O_WRONLY) != fd)
+			_exit(STATUS_FAILED);
+	}
+}
+
 int main(int argc, char **argv)
 {
+	standard_fill();
 	atexit(output_check);
 	return dispatch(argc, argv);
 }
