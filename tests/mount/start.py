@@ -52,6 +52,7 @@ class Start(harness.ServerCase):
     def test_a_dead_mount_is_cleared(self):
         m = self.unmounted()
         self.assertEqual(self.start(m.store, m.point).returncode, 0)
+        harness.run("stat", m.point)        # the kernel keeps what it was told
         for pid in m.servers():
             os.kill(pid, signal.SIGKILL)
         harness.wait_for("the killed server is gone", lambda: not m.servers())
