@@ -151,9 +151,10 @@ static void announce(struct serving *serving)
 	const struct serve_options *options = serving->options;
 	struct stat root;
 
-	if (stat(options->mountpoint, &root) != 0)
+	if (stat(options->mountpoint, &root) == 0)
+		serving->device = root.st_dev;
+	else if (errno == ENOTCONN || errno == ECONNABORTED)
 		return; /* the loop failed, and says why */
-	serving->device = root.st_dev;
 	read_ahead_raise(options->mountpoint);
 	if (!options->foreground)
 		log_set_sink(log_to_syslog);

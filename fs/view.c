@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "node.h"
 #include "prune.h"
@@ -191,6 +192,23 @@ static void stat_fill(struct view *view, const struct tree_attr *attr, uint64_t 
 	owner_show(view, stat_out);
 }
 
+static bool is_damage(int err)
+{
+	return err == -EBADMSG || err == -EUCLEAN || err == -EIO;
+}
+
+/* The attributes of the tree's root; if they are damaged, who mounted is its owner: all that can be read
+ * is reached by varve's own directories. */
+static int root_getattr(struct view *view, struct lsn at, struct tree_attr *root_out)
+{
+	int err = tree_getattr(view->store, TREE_ROOT_INO, at, root_out);
+
+	if (!is_damage(err))
+		return err;
+	*root_out = (struct tree_attr){.uid = geteuid(), .gid = getegid()};
+	return 0;
+}
+
 /* varve's own belong to whom the tree belongs, and are as old as the tree; a
  * view carries the time of its tree, so that it is the same in every mount. */
 static int stat_fill_fixed(struct view *view, uint64_t id, uint32_t mode, struct lsn at,
@@ -200,7 +218,7 @@ static int stat_fill_fixed(struct view *view, uint64_t id, uint32_t mode, struct
 	struct timespec time;
 	int err;
 
-	err = tree_getattr(view->store, TREE_ROOT_INO, at, &root);
+	err = root_getattr(view, at, &root);
 	if (err)
 		return err;
 	time = timespec_of(lsn_is_head(at) ? root.btime : root.mtime);
