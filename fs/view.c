@@ -93,11 +93,18 @@ static bool is_past(const struct view *view, uint64_t id)
 	return node_is_past(id) || is_past_root(view, id);
 }
 
+static void head_forgotten(void *store, uint64_t ino)
+{
+	tree_forget(store, ino);
+}
+
+/* A look-up that comes in between waits, so that a file that it leads to, and that is then opened and
+ * removed, is not taken for the one before. */
 void view_forget(struct view *view, uint64_t id, uint64_t count)
 {
 	node_forget(view->nodes, id, count);
-	if (is_head(id) && told_forget(view->heads, id, count))
-		tree_forget(view->store, id);
+	if (is_head(id))
+		told_forget(view->heads, id, count, head_forgotten, view->store);
 }
 
 int view_node(struct view *view, uint64_t id, struct view_node *node_out)
