@@ -82,6 +82,8 @@ static int dispatch(int argc, char **argv)
 	return command_run(command, argc - 1, argv + 1);
 }
 
+int status_unprinted = STATUS_FAILED;
+
 /* A list cut short by a full disk must not look whole. At exit, as argp ends the
  * process by itself after --help. */
 static void output_check(void)
@@ -92,7 +94,7 @@ static void output_check(void)
 	if (fflush(stdout) == 0 && !failed)
 		return;
 	fail("the output could not be written: %s", strerror(errno ? errno : EIO));
-	_exit(STATUS_FAILED);
+	_exit(status_unprinted);
 }
 
 /* A standard descriptor that came closed would become a file of the store's, which messages are written to,

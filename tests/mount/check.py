@@ -274,6 +274,15 @@ class Words(harness.ServerCase):
         for words in ((), ("a", "b"), ("--nonsense", "a"), ("--samples", "0", "a")):
             self.assertEqual(varve("check", *words).returncode, USAGE)
 
+    def test_what_can_not_be_printed_was_not_run(self):
+        m = self.mount_new(mounted=False)
+        for words in ((), ("--json",), ("--help",)):
+            with self.subTest(words=words), open("/dev/full", "wb") as full:
+                done = subprocess.run([VARVE, "check", *words, m.store], stdout=full, timeout=30,
+                                      stderr=subprocess.PIPE, check=False)
+                self.assertEqual(done.returncode, NOT_RUN)
+                self.assertIn(b"No space left", done.stderr)
+
     def test_help_tells_the_statuses(self):
         done = varve("help", "check")
         self.assertEqual(done.returncode, 0)
