@@ -24,6 +24,7 @@
 #include "fuse_ops.h"
 #include "mount_table.h"
 #include "node.h"
+#include "ops_space.h"
 #include "prune.h"
 #include "state_files.h"
 #include "unmount.h"
@@ -231,6 +232,7 @@ static void end_from_inside(struct serving *serving)
 	}
 	expire_halt(serving->front.expire);
 	prune_halt(serving->prune);
+	seek_flush_halt();
 	loop_stop(serving);
 }
 

@@ -5,6 +5,7 @@
 #include <linux/falloc.h>
 #include <stdatomic.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "front.h"
@@ -82,13 +83,21 @@ static int seek_state(const struct fuse_file_info *fi, uint64_t offset, bool hol
 #define FLUSH_TRIES 4
 
 static atomic_int flush_count; /* that wait now */
+static atomic_bool flush_halted;
 
 static bool flush_begin(void)
 {
-	if (atomic_fetch_add(&flush_count, 1) < FLUSHES_MAX)
+	if (atomic_fetch_add(&flush_count, 1) < FLUSHES_MAX && !atomic_load(&flush_halted))
 		return true;
 	atomic_fetch_sub(&flush_count, 1);
 	return false;
+}
+
+void seek_flush_halt(void)
+{
+	atomic_store(&flush_halted, true);
+	while (atomic_load(&flush_count))
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
 }
 
 static void flush(struct front *front, fuse_ino_t id, uint64_t from, uint64_t to)
