@@ -452,6 +452,11 @@ static void op_rename(fuse_req_t req, fuse_ino_t dir, const char *name, fuse_ino
  * Files
  */
 
+static uint64_t head_handle(const struct fuse_file_info *fi)
+{
+	return fi->flags & (O_SYNC | O_DSYNC) ? HANDLE_HEAD_SYNCED : HANDLE_HEAD;
+}
+
 static bool opens_for_write(const struct fuse_file_info *fi)
 {
 	return (fi->flags & O_ACCMODE) != O_RDONLY || (fi->flags & O_TRUNC);
@@ -477,7 +482,7 @@ static int open_past(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 
 static void close_past(fuse_req_t req, const struct fuse_file_info *fi)
 {
-	view_close_past(front_of(req)->view, lsn_make(fi->fh));
+	view_close_past(front_of(req)->view, handle_lsn(fi));
 }
 
 static struct snapshot *snapshot_of(const struct fuse_file_info *fi)
@@ -517,7 +522,7 @@ static int open_head(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 		err = view_writable(id);
 	if (!err && (fi->flags & O_TRUNC))
 		err = truncate_on_open(req, id);
-	fi->fh = LSN_HEAD.value;
+	fi->fh = head_handle(fi);
 	return err;
 }
 
@@ -561,7 +566,7 @@ static void op_create(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t m
 	view_head_tell(front_of(req)->view, &entry);
 	param = entry_param(req, &entry);
 	fi->keep_cache = 1;
-	fi->fh = LSN_HEAD.value;
+	fi->fh = head_handle(fi);
 	if (fuse_reply_create(req, &param, fi))
 		view_forget(front_of(req)->view, entry.id, 1);
 }
@@ -600,12 +605,13 @@ static void op_read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
 	if (size > READ_MAX)
 		size = READ_MAX;
 	if (!err)
-		err = tree_read_pieces(front->store, node.ino, lsn_make(fi->fh), (uint64_t)offset,
+		err = tree_read_pieces(front->store, node.ino, handle_lsn(fi), (uint64_t)offset,
 				       size, scratch, reply_pieces, req);
 	if (err)
 		reply_error(req, id, err);
 }
 
+/* By the flags of the call: one write may ask for it by itself. */
 static bool writes_through(const struct fuse_file_info *fi)
 {
 	return fi->flags & (O_SYNC | O_DSYNC);

@@ -24,6 +24,7 @@
 #include "fuse_ops.h"
 #include "mount_table.h"
 #include "node.h"
+#include "ops_space.h"
 #include "prune.h"
 #include "state_files.h"
 #include "unmount.h"
@@ -151,9 +152,10 @@ static void announce(struct serving *serving)
 	const struct serve_options *options = serving->options;
 	struct stat root;
 
-	if (stat(options->mountpoint, &root) != 0)
+	if (stat(options->mountpoint, &root) == 0)
+		serving->device = root.st_dev;
+	else if (errno == ENOTCONN || errno == ECONNABORTED)
 		return; /* the loop failed, and says why */
-	serving->device = root.st_dev;
 	read_ahead_raise(options->mountpoint);
 	if (!options->foreground)
 		log_set_sink(log_to_syslog);
@@ -230,6 +232,7 @@ static void end_from_inside(struct serving *serving)
 	}
 	expire_halt(serving->front.expire);
 	prune_halt(serving->prune);
+	seek_flush_halt();
 	loop_stop(serving);
 }
 

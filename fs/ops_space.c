@@ -5,6 +5,7 @@
 #include <linux/falloc.h>
 #include <stdatomic.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "front.h"
@@ -28,7 +29,7 @@ static bool drops_set_id(fuse_req_t req)
 
 static int synced(const struct front *front, const struct fuse_file_info *fi)
 {
-	return fi->flags & (O_SYNC | O_DSYNC) ? store_sync(front->store, NULL) : 0;
+	return handle_is_synced(fi) ? store_sync(front->store, NULL) : 0;
 }
 
 static int change_space(struct store *store, fuse_ino_t id, int mode, uint64_t offset,
@@ -82,13 +83,21 @@ static int seek_state(const struct fuse_file_info *fi, uint64_t offset, bool hol
 #define FLUSH_TRIES 4
 
 static atomic_int flush_count; /* that wait now */
+static atomic_bool flush_halted;
 
 static bool flush_begin(void)
 {
-	if (atomic_fetch_add(&flush_count, 1) < FLUSHES_MAX)
+	if (atomic_fetch_add(&flush_count, 1) < FLUSHES_MAX && !atomic_load(&flush_halted))
 		return true;
 	atomic_fetch_sub(&flush_count, 1);
 	return false;
+}
+
+void seek_flush_halt(void)
+{
+	atomic_store(&flush_halted, true);
+	while (atomic_load(&flush_count))
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
 }
 
 static void flush(struct front *front, fuse_ino_t id, uint64_t from, uint64_t to)
@@ -154,7 +163,7 @@ void op_lseek(fuse_req_t req, fuse_ino_t id, off_t offset, int whence, struct fu
 		err = -EINVAL;
 	if (!err)
 		err = node_is_state(id)	   ? seek_state(fi, (uint64_t)offset, hole, &found)
-		      : node_is_past(id) ? tree_seek(front->store, node.ino, lsn_make(fi->fh),
+		      : node_is_past(id) ? tree_seek(front->store, node.ino, handle_lsn(fi),
 						     (uint64_t)offset, hole, &found)
 					 : seek_head(front, id, (uint64_t)offset, hole, &found);
 	if (err)
@@ -178,7 +187,7 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t from, off_t from_offset, stru
 	if (!err)
 		err = view_node(front->view, from, &node);
 	if (!err)
-		err = tree_copy(front->store, node.ino, lsn_make(from_fi->fh), (uint64_t)from_offset, to,
+		err = tree_copy(front->store, node.ino, handle_lsn(from_fi), (uint64_t)from_offset, to,
 				(uint64_t)to_offset, length < COPY_MAX ? length : COPY_MAX,
 				drops_set_id(req), &count);
 	if (!err && count)

@@ -128,7 +128,7 @@ void told_add(struct told *told, uint64_t ino)
 	pthread_mutex_unlock(&shard->mutex);
 }
 
-bool told_forget(struct told *told, uint64_t ino, uint64_t count)
+bool told_forget(struct told *told, uint64_t ino, uint64_t count, told_last_fn *fn, void *context)
 {
 	struct shard *shard = shard_of(told, ino);
 	bool last = false;
@@ -142,8 +142,11 @@ bool told_forget(struct told *told, uint64_t ino, uint64_t count)
 		if (last)
 			remove_at(shard, at);
 	}
+	last = last && !atomic_load(&told->incomplete);
+	if (last && fn)
+		fn(context, ino);
 	pthread_mutex_unlock(&shard->mutex);
-	return last && !atomic_load(&told->incomplete);
+	return last;
 }
 
 uint64_t told_count(struct told *told)

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "node.h"
 #include "prune.h"
@@ -92,14 +93,22 @@ static bool is_past(const struct view *view, uint64_t id)
 	return node_is_past(id) || is_past_root(view, id);
 }
 
+static void head_forgotten(void *store, uint64_t ino)
+{
+	tree_forget(store, ino);
+}
+
+/* A look-up that comes in between waits, so that a file that it leads to, and that is then opened and
+ * removed, is not taken for the one before. */
 void view_forget(struct view *view, uint64_t id, uint64_t count)
 {
 	node_forget(view->nodes, id, count);
-	if (is_head(id) && told_forget(view->heads, id, count))
-		tree_forget(view->store, id);
+	if (is_head(id))
+		told_forget(view->heads, id, count, head_forgotten, view->store);
 }
 
-int view_node(struct view *view, uint64_t id, struct view_node *node_out)
+/* By what was looked up. */
+static int node_known(struct view *view, uint64_t id, struct view_node *node_out)
 {
 	*node_out = (struct view_node){.at = LSN_HEAD};
 	if (is_past_root(view, id))
@@ -111,10 +120,71 @@ int view_node(struct view *view, uint64_t id, struct view_node *node_out)
 	return 0;
 }
 
+struct pinned {
+	struct lsn *lsns;
+	size_t count, room;
+};
+
+static int pinned_add(void *context, struct lsn lsn, uint32_t count)
+{
+	struct pinned *pinned = context;
+
+	if (pinned->count == pinned->room) {
+		size_t room = pinned->room ? 2 * pinned->room : 64;
+		struct lsn *lsns = reallocarray(pinned->lsns, room, sizeof(*lsns));
+
+		if (!lsns)
+			return -ENOMEM;
+		pinned->lsns = lsns;
+		pinned->room = room;
+	}
+	pinned->lsns[pinned->count++] = lsn;
+	return 0;
+}
+
+static bool is_version_at(struct view *view, uint64_t id, uint64_t ino, struct lsn at)
+{
+	struct tree_attr attr;
+
+	return tree_getattr(view->store, ino, at, &attr) == 0 && node_file_id(attr.position) == id;
+}
+
+/*
+ * A file's version is read at the newest LSN that it was looked up at. If the window has passed that, it may be
+ * open all the same, by an older one that is pinned: then it is read at that one.
+ */
+static void node_read_pinned(struct view *view, uint64_t id, struct view_node *node)
+{
+	struct pinned pinned = {0};
+	struct lsn oldest, newest;
+
+	store_window(view->store, &oldest, &newest);
+	if (id >= NODE_PAST_DIRECTORY || id < NODE_PAST_FILE || node->at.value >= oldest.value ||
+	    is_version_at(view, id, node->ino, node->at))
+		return;
+	(void)store_each_pin(view->store, pinned_add, &pinned);
+	for (size_t i = pinned.count; i > 0; i--) {
+		if (!is_version_at(view, id, node->ino, pinned.lsns[i - 1]))
+			continue;
+		node->at = pinned.lsns[i - 1];
+		break;
+	}
+	free(pinned.lsns);
+}
+
+int view_node(struct view *view, uint64_t id, struct view_node *node_out)
+{
+	int err = node_known(view, id, node_out);
+
+	if (!err)
+		node_read_pinned(view, id, node_out);
+	return err;
+}
+
 int view_open_past(struct view *view, uint64_t id, struct lsn *at_out)
 {
 	struct view_node node;
-	int err = view_node(view, id, &node);
+	int err = node_known(view, id, &node);
 
 	*at_out = node.at;
 	if (!err && is_past(view, id))
@@ -191,6 +261,23 @@ static void stat_fill(struct view *view, const struct tree_attr *attr, uint64_t 
 	owner_show(view, stat_out);
 }
 
+static bool is_damage(int err)
+{
+	return err == -EBADMSG || err == -EUCLEAN || err == -EIO;
+}
+
+/* The attributes of the tree's root; if they are damaged, who mounted is its owner: all that can be read
+ * is reached by varve's own directories. */
+static int root_getattr(struct view *view, struct lsn at, struct tree_attr *root_out)
+{
+	int err = tree_getattr(view->store, TREE_ROOT_INO, at, root_out);
+
+	if (!is_damage(err))
+		return err;
+	*root_out = (struct tree_attr){.uid = geteuid(), .gid = getegid()};
+	return 0;
+}
+
 /* varve's own belong to whom the tree belongs, and are as old as the tree; a
  * view carries the time of its tree, so that it is the same in every mount. */
 static int stat_fill_fixed(struct view *view, uint64_t id, uint32_t mode, struct lsn at,
@@ -200,7 +287,7 @@ static int stat_fill_fixed(struct view *view, uint64_t id, uint32_t mode, struct
 	struct timespec time;
 	int err;
 
-	err = tree_getattr(view->store, TREE_ROOT_INO, at, &root);
+	err = root_getattr(view, at, &root);
 	if (err)
 		return err;
 	time = timespec_of(lsn_is_head(at) ? root.btime : root.mtime);

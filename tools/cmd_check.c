@@ -320,6 +320,7 @@ int cmd_check(int argc, char **argv)
 	struct arguments arguments = {0};
 
 	argp_err_exit_status = CHECK_USAGE;
+	status_unprinted = CHECK_NOT_RUN;
 	argp_parse(&check_argp, argc, argv, 0, NULL, &arguments);
 	return check_run(&arguments);
 }

@@ -27,6 +27,9 @@ const struct command *command_find(const char *name);
 /* Run @command as `varve NAME ARGUMENTS`; argv[0] is replaced. */
 int command_run(const struct command *command, int argc, char **argv);
 
+/* The exit status where the output could not be written: STATUS_FAILED, unless a command has another. */
+extern int status_unprinted;
+
 /* Print "varve: " and the line to stderr. Returns STATUS_FAILED. */
 int fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -96,11 +96,12 @@ build_make()
 }
 
 # Does PATH answer? A mount whose daemon died does not: "Transport endpoint is
-# not connected".
+# not connected". The kernel remembers attributes, so a plain stat of it may well
+# succeed; what df wants to know is asked of the daemon each time.
 mount_is_dead()
 {
 	local said
-	said=$(LC_ALL=C stat "$1" 2>&1 >/dev/null) && return 1
+	said=$(LC_ALL=C stat -f "$1" 2>&1 >/dev/null) && return 1
 	case $said in
 	*"Transport endpoint is not connected"* | *"Software caused connection abort"*) return 0 ;;
 	*) return 1 ;;

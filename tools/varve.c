@@ -3,6 +3,7 @@
  */
 #include <argp.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -81,6 +82,8 @@ static int dispatch(int argc, char **argv)
 	return command_run(command, argc - 1, argv + 1);
 }
 
+int status_unprinted = STATUS_FAILED;
+
 /* A list cut short by a full disk must not look whole. At exit, as argp ends the
  * process by itself after --help. */
 static void output_check(void)
@@ -91,11 +94,23 @@ static void output_check(void)
 	if (fflush(stdout) == 0 && !failed)
 		return;
 	fail("the output could not be written: %s", strerror(errno ? errno : EIO));
-	_exit(STATUS_FAILED);
+	_exit(status_unprinted);
+}
+
+/* A standard descriptor that came closed would become a file of the store's, which messages are written to,
+ * and which the daemon replaces when it goes to the background: its lock, for one. What takes its place
+ * fails as a closed one does. */
+static void standard_fill(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd ? O_RDONLY : O_WRONLY) != fd)
+			_exit(STATUS_FAILED);
+	}
 }
 
 int main(int argc, char **argv)
 {
+	standard_fill();
 	atexit(output_check);
 	return dispatch(argc, argv);
 }

@@ -1,5 +1,7 @@
 /* How often the kernel was told of an inode: the last forgetting is known for the last, threads or not. */
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -20,16 +22,16 @@ static void only_the_last_forgetting_is_the_last(void **state)
 	assert_int_equal(told_open(&told), 0);
 	for (unsigned i = 0; i < 3; i++)
 		told_add(told, 77);
-	assert_false(told_forget(told, 77, 2));
+	assert_false(told_forget(told, 77, 2, NULL, NULL));
 	/* Looked up again before the kernel's forgetting arrives. */
 	told_add(told, 77);
-	assert_false(told_forget(told, 77, 1));
+	assert_false(told_forget(told, 77, 1, NULL, NULL));
 	assert_int_equal(told_count(told), 1);
-	assert_true(told_forget(told, 77, 1));
+	assert_true(told_forget(told, 77, 1, NULL, NULL));
 	assert_int_equal(told_count(told), 0);
 	/* Of one that it was never told of nothing is said. */
-	assert_false(told_forget(told, 77, 1));
-	assert_false(told_forget(told, 12345, 1));
+	assert_false(told_forget(told, 77, 1, NULL, NULL));
+	assert_false(told_forget(told, 12345, 1, NULL, NULL));
 	told_close(told);
 	told_close(NULL);
 }
@@ -58,15 +60,15 @@ static void counts_are_those_of_an_array(void **state)
 			uint64_t some = 1 + (uint64_t)rand_r(&seed) % counts[which];
 
 			counts[which] -= some;
-			assert_int_equal(told_forget(told, ino, some), counts[which] == 0);
+			assert_int_equal(told_forget(told, ino, some, NULL, NULL), counts[which] == 0);
 		} else {
-			assert_false(told_forget(told, ino, 1));
+			assert_false(told_forget(told, ino, 1, NULL, NULL));
 		}
 	}
 	for (unsigned which = 0; which < INODES; which++) {
 		uint64_t ino = 16 + which + (which & 1 ? (uint64_t)which << 40 : 0);
 
-		assert_int_equal(told_forget(told, ino, counts[which]), counts[which] != 0);
+		assert_int_equal(told_forget(told, ino, counts[which], NULL, NULL), counts[which] != 0);
 	}
 	assert_int_equal(told_count(told), 0);
 	told_close(told);
@@ -89,7 +91,7 @@ static void *tell_and_forget(void *argument)
 
 	for (unsigned i = 0; i < 50000; i++) {
 		told_add(worker->shared->told, 16 + i % 50);
-		*last_count += told_forget(worker->shared->told, 16 + i % 50, 1);
+		*last_count += told_forget(worker->shared->told, 16 + i % 50, 1, NULL, NULL);
 	}
 	return NULL;
 }
@@ -115,8 +117,55 @@ static void threads_count_together(void **state)
 	/* One is known throughout; of the others each came and went. */
 	assert_int_equal(told_count(shared.told), 1);
 	assert_in_range(last_count, 49, 4 * 49 * 1000);
-	assert_true(told_forget(shared.told, 16, 1));
+	assert_true(told_forget(shared.told, 16, 1, NULL, NULL));
 	told_close(shared.told);
+}
+
+struct held {
+	struct told *told;
+	atomic_int holders; /* who were told, and have not forgotten */
+	atomic_int last_count;
+};
+
+static void nobody_holds_it(void *context, uint64_t ino)
+{
+	struct held *held = context;
+
+	assert_int_equal(ino, 16);
+	sched_yield();
+	assert_int_equal(atomic_load(&held->holders), 0);
+	atomic_fetch_add(&held->last_count, 1);
+}
+
+static void *hold_and_forget(void *argument)
+{
+	struct held *held = argument;
+
+	for (unsigned i = 0; i < 20000; i++) {
+		told_add(held->told, 16);
+		atomic_fetch_add(&held->holders, 1);
+		sched_yield();
+		atomic_fetch_sub(&held->holders, 1);
+		(void)told_forget(held->told, 16, 1, nobody_holds_it, held);
+	}
+	return NULL;
+}
+
+/* Who is told of it again meanwhile is not taken for one who forgot. */
+static void the_last_is_acted_upon_before_the_next_is_told(void **state)
+{
+	struct held held = { 0 };
+	pthread_t threads[4];
+
+	(void)state;
+	assert_int_equal(told_open(&held.told), 0);
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, hold_and_forget, &held), 0);
+	for (unsigned i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(told_count(held.told), 0);
+	assert_true(atomic_load(&held.last_count) > 0);
+	told_close(held.told);
 }
 
 int main(void)
@@ -125,6 +174,7 @@ int main(void)
 		cmocka_unit_test(only_the_last_forgetting_is_the_last),
 		cmocka_unit_test(counts_are_those_of_an_array),
 		cmocka_unit_test(threads_count_together),
+		cmocka_unit_test(the_last_is_acted_upon_before_the_next_is_told),
 	};
 
 	return cmocka_run_group_tests_name("told", tests, NULL, NULL);

@@ -230,10 +230,58 @@ class Damage(harness.ServerCase):
             self.setUp()
 
 
+class Root(harness.ServerCase):
+    """Attributes of the root are damaged, which all paths of a mount lie below."""
+
+    @staticmethod
+    def damage_root(m, lsn):
+        """In the layer that holds what the root's change at @lsn made of them."""
+        layers = json.loads(varve("dump", m.store, "--json").stdout)["layers"]
+        (layer,) = [found for found in layers if found["start_lsn"] < lsn <= found["end_lsn"]]
+        for offset in range(BLOCK + lsn - layer["start_lsn"] - 1, BLOCK, -3):
+            flip(m.store / layer["file"], offset)
+            if "attributes of inode 16" in check(m.store).stdout:
+                return
+            flip(m.store / layer["file"], offset)
+
+    def test_what_is_whole_can_be_reached(self):
+        m = self.mount_new(options=["layer=4M", "age=1"])
+        write_file(m.head / "a", b"whole")
+        lsn = m.latest()
+        os.chmod(m.head, 0o751)
+        changed = m.latest()
+        harness.wait_for("the layer is sealed", lambda: "sealed" in varve("dump", m.point).stdout)
+        m.umount()
+        self.damage_root(m, changed)
+        for words, status in (((), ERRORS), (("--repair",), REPAIRED)):
+            with self.subTest(words=words):
+                self.assertEqual(check(m.store, *words).returncode, status)
+                m.mount()
+                self.assertEqual(sorted(os.listdir(m.point)), ["head", "lsn"])
+                self.assertEqual(os.stat(m.point / ".varve" / "window").st_uid, os.geteuid())
+                with self.assertRaisesRegex(OSError, "Input/output error"):
+                    os.stat(m.head)
+                self.assertEqual(read_file(m.at(lsn) / "a"), b"whole")
+                m.umount()
+        m.options = [f"lsn={changed}"]
+        with self.assertRaisesRegex(AssertionError, "Input/output error"):
+            m.mount()
+        m.umount()
+
+
 class Words(harness.ServerCase):
     def test_called_wrongly(self):
         for words in ((), ("a", "b"), ("--nonsense", "a"), ("--samples", "0", "a")):
             self.assertEqual(varve("check", *words).returncode, USAGE)
+
+    def test_what_can_not_be_printed_was_not_run(self):
+        m = self.mount_new(mounted=False)
+        for words in ((), ("--json",), ("--help",)):
+            with self.subTest(words=words), open("/dev/full", "wb") as full:
+                done = subprocess.run([VARVE, "check", *words, m.store], stdout=full, timeout=30,
+                                      stderr=subprocess.PIPE, check=False)
+                self.assertEqual(done.returncode, NOT_RUN)
+                self.assertIn(b"No space left", done.stderr)
 
     def test_help_tells_the_statuses(self):
         done = varve("help", "check")

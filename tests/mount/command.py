@@ -184,6 +184,24 @@ class MountAndUmount(CommandCase):
         self.assertEqual(os.getsid(pid), pid)
         self.assertEqual(os.readlink(f"/proc/{pid}/cwd"), "/")
 
+    def test_it_starts_with_standard_descriptors_closed(self):
+        for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
+            with self.subTest(closed=closed):
+                m = self.mount_new(mounted=False)
+                done = subprocess.run(["bash", "-c", f'exec "$@" {closed}', "bash", VARVE, "mount",
+                                       m.store, m.point], capture_output=True,
+                                      stdin=subprocess.DEVNULL, timeout=30, check=False)
+                self.assertEqual((done.returncode, done.stderr), (0, b""))
+                (pid,) = m.servers()
+                for fd in range(3):
+                    self.assertEqual(os.readlink(f"/proc/{pid}/fd/{fd}"), "/dev/null")
+                other = m.folder / "other"
+                other.mkdir()
+                self.assert_fails(1, r"mounted", "mount", m.store, other)
+                write_file(m.head / "a", b"x")
+                self.assert_done("check", m.point)
+                m.umount()
+
     def test_relative_paths(self):
         m = self.mount_new(mounted=False)
         done = subprocess.run([VARVE, "mount", "store", "mount"], cwd=m.folder, check=False,

@@ -10,6 +10,7 @@ import errno
 import mmap
 import os
 import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -183,6 +184,60 @@ class GoesAway(harness.ServerCase):
             self.assertLess(time.monotonic() - started, HANG_S)
         self.assert_remount(m)
         self.assertEqual(len(read_file(m.head / "file")), 100_000)
+
+
+SPARSE = 128 << 20
+
+
+def map_run(path):
+    """Store to pages of a mapping, here and there."""
+    with mmap.mmap(os.open(path, os.O_RDWR), SPARSE) as mapping:
+        while True:
+            mapping[random.randrange(SPARSE // mmap.PAGESIZE) * mmap.PAGESIZE] = 65
+
+
+def punch_run(path):
+    while True:
+        subprocess.run(["fallocate", "-p", "-o", "0", "-l", str(SPARSE), path], check=True,
+                       stderr=subprocess.DEVNULL)
+
+
+def seek_run(path):
+    """From hole to hole, of which the server has the kernel write back what was stored there."""
+    fd = os.open(path, os.O_RDWR)
+    at = 0
+    while True:
+        try:
+            at = os.lseek(fd, os.lseek(fd, at, os.SEEK_DATA), os.SEEK_HOLE)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            at = 0
+
+
+class Seeking(harness.ServerCase):
+    def start(self, run, path):
+        pid = os.fork()
+        if pid == 0:
+            try:
+                run(path)
+            finally:
+                os._exit(0)
+        self.addCleanup(os.waitpid, pid, 0)
+        self.addCleanup(os.kill, pid, signal.SIGKILL)
+
+    def test_sigterm_while_seeks_write_mappings_back(self):
+        for _ in range(harness.by_size(1, 4, 40)):
+            m = self.mount_new(options=["layer=4M"])
+            with open(m.head / "file", "wb") as file:
+                file.truncate(SPARSE)
+            for run in (map_run, map_run, punch_run, seek_run, seek_run, seek_run, seek_run):
+                self.start(run, m.head / "file")
+            time.sleep(1)
+            for pid in m.servers():
+                os.kill(pid, signal.SIGTERM)
+            wait_for("the server is gone", lambda m=m: not m.servers(), timeout=HANG_S)
+            self.doCleanups()
 
 
 class OtherNamespace(harness.ServerCase):

@@ -164,6 +164,31 @@ class Fallocate(SpaceCase):
         self.assertEqual(os.pread(fd, 5, 3 * TIB + 5 * GIB), bytes(5))
 
 
+class Synced(SpaceCase):
+    def syncs_of(self, call):
+        """How often the store was synced meanwhile."""
+        def count():
+            return harness.json_of(self, harness.varve("info", "--json", self.m.store))["sync_count"]
+        before = count()
+        call()
+        return count() - before
+
+    def test_what_is_opened_with_o_sync_is_durable_when_it_returns(self):
+        source = self.open_new("source")
+        os.write(source, bytes(range(256)) * 64)
+        for flag, syncs in ((0, 0), (os.O_DSYNC, 1), (os.O_SYNC, 1)):
+            self.close_all()
+            source = self.open(self.dir / "source")
+            for fd in (self.open_new("a", flag), self.open(self.dir / "a", os.O_RDWR | flag)):
+                with self.subTest(flag=flag):
+                    self.assertEqual(self.syncs_of(lambda: fallocate(fd, 0, 0, 3 * PAGE)), syncs)
+                    self.assertEqual(self.syncs_of(
+                        lambda: fallocate(fd, PUNCH_HOLE | KEEP_SIZE, 0, PAGE)), syncs)
+                    self.assertEqual(self.syncs_of(
+                        lambda: os.copy_file_range(source, fd, PAGE, 0, PAGE)), syncs)
+                    self.assertEqual(os.pread(fd, PAGE, PAGE), os.pread(source, PAGE, 0))
+
+
 class Mapped(SpaceCase):
     def test_a_mapping_sees_the_hole_at_once(self):
         fd = self.open_new("a")

@@ -2,6 +2,7 @@
 """tools/start: mounts, shows a past LSN by commands that work as printed, can be repeated,
 and clears what a dead server left."""
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -52,6 +53,7 @@ class Start(harness.ServerCase):
     def test_a_dead_mount_is_cleared(self):
         m = self.unmounted()
         self.assertEqual(self.start(m.store, m.point).returncode, 0)
+        harness.run("stat", m.point)        # the kernel keeps what it was told
         for pid in m.servers():
             os.kill(pid, signal.SIGKILL)
         harness.wait_for("the killed server is gone", lambda: not m.servers())
@@ -73,6 +75,13 @@ class Start(harness.ServerCase):
         self.assertEqual(done.returncode, 0)
         self.assertIn(f"{home}/.local/share/varve/store", done.stdout)
         self.assertIn(f"{home}/mnt/varve", done.stdout)
+
+    def test_it_starts_without_a_home(self):
+        environment = {name: value for name, value in os.environ.items() if name != "HOME"}
+        done = subprocess.run([START, "--help"], capture_output=True, text=True, check=False,
+                              env=environment, timeout=30)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertIn(pwd.getpwuid(os.getuid()).pw_dir, done.stdout)
 
     def test_what_is_in_the_way_is_told(self):
         m = self.unmounted()

@@ -279,6 +279,28 @@ class Pins(WindowCase):
         varve("compact", m.point)
         self.assertLess(disk_bytes(m.store), before - len(data) // 2)
 
+    def test_an_open_file_that_was_looked_up_at_a_newer_lsn_too(self):
+        m = self.mounted()
+        write_file(m.head / "file", b"kept")
+        os.setxattr(m.head / "file", "user.name", b"value")
+        opened = m.latest()
+        write_file(m.head / "other", b"")
+        seen = m.latest()
+        fd = os.open(m.at(opened) / "file", os.O_RDONLY)
+        self.addCleanup(os.close, fd)
+        found = os.stat(m.at(seen) / "file")
+        self.assertEqual(found.st_ino, os.fstat(fd).st_ino)     # one version, one inode
+        self.write_on(m, 3)
+        self.command("window", m.point, "--bytes", "1M")
+        self.assertGreater(m.oldest(), seen)
+        self.assertEqual(os.fstat(fd), found)
+        self.assertEqual(os.getxattr(fd, "user.name"), b"value")
+        self.assertEqual(os.listxattr(fd), ["user.name"])
+        self.assertLess(int(os.getxattr(fd, "varve.lsn")), opened + 1)
+        self.assertEqual(os.pread(fd, 100, 0), b"kept")
+        self.assert_gone(m.at(opened))
+        self.assert_gone(m.at(seen))
+
     def test_gc_tells_what_a_pin_costs(self):
         m = self.mounted()
         write_file(m.head / "a", os.urandom(2 << 20))
