@@ -124,6 +124,15 @@ static int head_attr_guarded(struct store *store, struct layer_guard *guard, uin
 	}
 }
 
+/* A guard for reading at @at. False: that is not kept, or still to come; not by the newest LSN there is by now, which
+ * may lie in a layer that the guard does not cover. */
+static bool past_guard_take(struct store *store, struct layer_guard *guard, struct lsn at)
+{
+	struct lsn newest = engine_guard_take(store->engine, guard);
+
+	return at.value <= newest.value && engine_is_kept(store->engine, at);
+}
+
 int attr_guarded(struct store *store, struct layer_guard *guard, uint64_t ino, struct lsn at,
 		 struct attr *attr_out, struct lsn *lsn_out)
 {
@@ -134,8 +143,7 @@ int attr_guarded(struct store *store, struct layer_guard *guard, uint64_t ino, s
 		return head_attr_guarded(store, guard, ino, attr_out, lsn_out);
 	engine_read_pace(store->engine);
 	*lsn_out = at;
-	engine_guard_take(store->engine, guard);
-	if (store_can_read(store, at))
+	if (past_guard_take(store, guard, at))
 		err = past_attr(store, guard, ino, at, attr_out);
 	if (err)
 		layer_guard_drop(guard);
@@ -157,8 +165,7 @@ static int extent_guarded(struct store *store, struct layer_guard *guard, uint64
 		return err;
 	}
 	*lsn_out = at;
-	engine_guard_take(store->engine, guard);
-	if (store_can_read(store, at))
+	if (past_guard_take(store, guard, at))
 		err = past_extent(store, guard, ino, at, extent_out);
 	if (err)
 		layer_guard_drop(guard);
