@@ -32,11 +32,17 @@ struct snapshot {
 	char *bytes;
 };
 
+/* So many threads wait for a file that is made for the first time; more would leave none for anything else. */
+#define WAITERS_MAX 4
+
 struct state_files {
-	/* Of each file: held while it is made, so that many who look make it once. */
 	struct state {
-		pthread_mutex_t mutex;
-		struct snapshot *last; /* under mutex */
+		pthread_mutex_t mutex; /* guards what follows */
+		pthread_cond_t made;
+		bool making; /* by one, who has let go of the mutex: many who look make it once */
+		unsigned waiters;
+		unsigned forgotten; /* how often what there was went out of date at once */
+		struct snapshot *last;
 	} files[STATE_FILE_COUNT];
 };
 
@@ -53,8 +59,10 @@ int state_files_open(struct state_files **files_out)
 	struct state_files *files = calloc(1, sizeof(*files));
 
 	*files_out = files;
-	for (unsigned i = 0; files && i < STATE_FILE_COUNT; i++)
+	for (unsigned i = 0; files && i < STATE_FILE_COUNT; i++) {
 		pthread_mutex_init(&files->files[i].mutex, NULL);
+		pthread_cond_init(&files->files[i].made, NULL);
+	}
 	return files ? 0 : -ENOMEM;
 }
 
@@ -63,6 +71,7 @@ void state_files_close(struct state_files *files)
 	for (unsigned i = 0; files && i < STATE_FILE_COUNT; i++) {
 		snapshot_close(files->files[i].last);
 		pthread_mutex_destroy(&files->files[i].mutex);
+		pthread_cond_destroy(&files->files[i].made);
 	}
 	free(files);
 }
@@ -245,27 +254,54 @@ static bool is_good_for_open(const struct front *front, const struct snapshot *s
 	return clock_ns() - snapshot->made_ns <= TOLD_NS;
 }
 
-/* The last one if it is good, else a new one. */
+/* Make a new one. The mutex is held; released meanwhile. *made_out is the caller's. */
+static int snapshot_renew(const struct front *front, enum state_file file, struct snapshot **made_out)
+{
+	struct state *state = &front->state_files->files[file];
+	unsigned forgotten = state->forgotten;
+	struct snapshot *made;
+
+	state->making = true;
+	pthread_mutex_unlock(&state->mutex);
+	made = snapshot_make(front, file);
+	pthread_mutex_lock(&state->mutex);
+	state->making = false;
+	if (made && forgotten == state->forgotten) {
+		snapshot_close(state->last);
+		state->last = made;
+		atomic_fetch_add(&made->ref_count, 1);
+	}
+	pthread_cond_broadcast(&state->made);
+	*made_out = made;
+	return made ? 0 : -ENOMEM;
+}
+
+/* The last one if it is good, else a new one; while that is made by another, for which all of a tree may be walked,
+ * the last one if there is any. -EBUSY: too many wait for the first. */
 static int snapshot_get(const struct front *front, enum state_file file,
 			bool is_good(const struct front *, const struct snapshot *),
 			struct snapshot **snapshot_out)
 {
 	struct state *state = &front->state_files->files[file];
-	struct snapshot *made;
 	int err = 0;
 
+	*snapshot_out = NULL;
 	pthread_mutex_lock(&state->mutex);
-	if (!state->last || !is_good(front, state->last)) {
-		made = snapshot_make(front, file);
-		err = made ? 0 : -ENOMEM;
-		if (made) {
-			snapshot_close(state->last);
-			state->last = made;
+	while (state->making && !state->last && !err) {
+		if (state->waiters == WAITERS_MAX) {
+			err = -EBUSY;
+			break;
 		}
+		state->waiters++;
+		pthread_cond_wait(&state->made, &state->mutex);
+		state->waiters--;
 	}
-	*snapshot_out = err ? NULL : state->last;
-	if (!err)
+	if (!err && !state->making && (!state->last || !is_good(front, state->last))) {
+		err = snapshot_renew(front, file, snapshot_out);
+	} else if (!err) {
+		*snapshot_out = state->last;
 		atomic_fetch_add(&state->last->ref_count, 1);
+	}
 	pthread_mutex_unlock(&state->mutex);
 	return err;
 }
@@ -293,6 +329,7 @@ static void forget_last(struct state *state)
 	pthread_mutex_lock(&state->mutex);
 	snapshot_close(state->last);
 	state->last = NULL;
+	state->forgotten++;
 	pthread_mutex_unlock(&state->mutex);
 }
 

@@ -8,7 +8,7 @@
  *
  * A file's content is made when it is looked at: a stat makes what the next open shows, if that comes
  * within a second, so that the size is right; an open keeps what it shows until its
- * end, so that reads at any offsets go together.
+ * end, so that reads at any offsets go together. Who looks while another's look has it made sees what there was before.
  */
 #ifndef VARVE_FS_STATE_FILES_H
 #define VARVE_FS_STATE_FILES_H
@@ -30,10 +30,10 @@ enum state_file { STATE_STATS, STATE_METRICS, STATE_WINDOW, STATE_LAYERS, STATE_
 int state_files_open(struct state_files **files_out);
 void state_files_close(struct state_files *files);      /* NULL is ignored */
 
-/* Fill in size and times. */
+/* Fill in size and times. -EBUSY: it is made for the first time, and too many wait for it. */
 int state_file_stat(const struct front *front, enum state_file file, struct stat *stat);
 
-/* What the file holds now, until snapshot_close. */
+/* What the file holds now, until snapshot_close. As above. */
 int state_file_open(const struct front *front, enum state_file file, struct snapshot **snapshot_out);
 void snapshot_close(struct snapshot *snapshot);         /* NULL is ignored */
 const char *snapshot_bytes(const struct snapshot *snapshot, size_t *size_out);
