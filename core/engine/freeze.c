@@ -234,8 +234,10 @@ static bool background_step(struct engine *engine)
 {
 	int err;
 
-	if (open_layer_is_due(engine) && engine->frozen_count < engine->memory.frozen_max)
-		return freeze_due_layer(engine);
+	/* Where there is no room for another layer those that wait can be sealed all the same. */
+	if (open_layer_is_due(engine) && engine->frozen_count < engine->memory.frozen_max &&
+	    freeze_due_layer(engine))
+		return true;
 	if (engine->frozen_count) {
 		const struct open_layer *layer = engine->frozen[0];
 
