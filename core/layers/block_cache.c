@@ -31,6 +31,7 @@ struct cached_block {
 	uint8_t *bytes;                 /* of the pool */
 	uint32_t size_bytes;
 	_Atomic bool used;              /* since the clock passed */
+	bool stays;                     /* a round longer; guarded by the shard's lock */
 	_Atomic(struct cached_block *) next;    /* in the bucket; stored under the shard's lock */
 	struct cached_block *ring_next, *ring_before;   /* guarded by the shard's lock */
 	struct block_cache *cache;
@@ -299,6 +300,10 @@ static bool shard_step(struct cache_shard *shard, const struct cached_block *kee
 	shard->hand = block->ring_next;
 	if (block == keep || atomic_exchange_explicit(&block->used, false, memory_order_relaxed))
 		return false;
+	if (block->stays) {
+		block->stays = false;
+		return false;
+	}
 	shard_unlink(shard, block);
 	return true;
 }
@@ -331,8 +336,8 @@ static void cache_evict(struct block_cache *cache, unsigned first, const struct 
 		struct cache_shard *shard = &cache->shards[(first + i) % SHARD_COUNT];
 
 		pthread_mutex_lock(&shard->lock);
-		/* Round twice: what was used is met again. */
-		for (uint32_t steps = 2 * shard->count; steps && shard->hand && over_budget(cache);
+		/* Round three times: what was used, or stays, is met again. */
+		for (uint32_t steps = 3 * shard->count; steps && shard->hand && over_budget(cache);
 		     steps--)
 			(void)shard_step(shard, i ? NULL : keep);
 		pthread_mutex_unlock(&shard->lock);
@@ -426,7 +431,7 @@ void block_cache_set_budget(struct block_cache *cache, uint64_t budget_bytes)
 }
 
 /* *block_out is the caller's, filled. */
-static int block_make(struct block_cache *cache, struct block_id id, uint32_t size_bytes,
+static int block_make(struct block_cache *cache, struct block_id id, enum block_kind kind, uint32_t size_bytes,
 		      block_fill_fn *fill, void *context, struct cached_block **block_out)
 {
 	struct cached_block *block = calloc(1, sizeof(*block));
@@ -440,6 +445,8 @@ static int block_make(struct block_cache *cache, struct block_id id, uint32_t si
 	block->size_bytes = size_bytes;
 	/* Not yet: what is looked at once goes before what is looked at again. */
 	atomic_init(&block->used, false);
+	/* It leads to hundreds of others, and will be. */
+	block->stays = kind == BLOCK_OF_INDEX;
 	block->bytes = page_pool_take(cache->pool, size_bytes);
 	if (!block->bytes) {
 		free(block);
@@ -531,11 +538,11 @@ void block_cache_prefetch(struct block_cache *cache, const struct block_place *p
 			__builtin_prefetch(blocks[i]->bytes + places[i].at);
 }
 
-int block_cache_load(struct block_cache *cache, struct block_id id, uint32_t size_bytes,
+int block_cache_load(struct block_cache *cache, struct block_id id, enum block_kind kind, uint32_t size_bytes,
 		     block_fill_fn *fill, void *context, const uint8_t **bytes_out)
 {
 	struct cached_block *loaded;
-	int err = block_make(cache, id, size_bytes, fill, context, &loaded);
+	int err = block_make(cache, id, kind, size_bytes, fill, context, &loaded);
 
 	*bytes_out = err ? NULL : cache_insert(cache, loaded, block_hash(id))->bytes;
 	return err;
@@ -567,7 +574,7 @@ int block_cache_get(struct block_cache *cache, const struct store_identity *stor
 	*bytes_out = block_cache_look(cache, source.id);
 	if (*bytes_out)
 		return 0;
-	return block_cache_load(cache, source.id, LAYER_BLOCK_BYTES, index_block_fill, &source,
+	return block_cache_load(cache, source.id, BLOCK_OF_INDEX, LAYER_BLOCK_BYTES, index_block_fill, &source,
 				bytes_out);
 }
 

@@ -67,10 +67,12 @@ void block_cache_pace(const struct block_cache *cache);
 /* Fill @bytes with the block, verified and decoded. What is not 0 comes back from block_cache_load. */
 typedef int block_fill_fn(void *context, uint8_t *bytes);
 
+enum block_kind { BLOCK_OF_CONTENT, BLOCK_OF_INDEX };   /* the latter stays a round longer */
+
 /* Let @fill make the block of @size_bytes and keep it. A guard is held. 0 and *bytes_out, valid until
  * the guard is dropped, of this call's block or of one that another thread brought in
  * meanwhile; -ENOMEM; what @fill returned. */
-int block_cache_load(struct block_cache *cache, struct block_id id, uint32_t size_bytes,
+int block_cache_load(struct block_cache *cache, struct block_id id, enum block_kind kind, uint32_t size_bytes,
 		     block_fill_fn *fill, void *context, const uint8_t **bytes_out);
 
 /*

@@ -155,7 +155,7 @@ static int log_block_get(struct sealed_layer *layer, uint32_t number, const uint
 		return 0;
 	if (block_cache_is_crowded(layer->cache))
 		return 1;
-	return block_cache_load(layer->cache, id, LAYER_BLOCK_BYTES, log_block_fill, &block, bytes_out);
+	return block_cache_load(layer->cache, id, BLOCK_OF_CONTENT, LAYER_BLOCK_BYTES, log_block_fill, &block, bytes_out);
 }
 
 /* Does it lie in blocks of the log alone? Those of the index are in the cache under the same numbers, verified. */

@@ -26,7 +26,7 @@ static int index_block(struct table_layer *layer, uint32_t number, const uint8_t
 
 	*bytes_out = block_cache_look(layer->cache, id);
 	return *bytes_out ? 0
-			  : block_cache_load(layer->cache, id, LAYER_BLOCK_BYTES, index_fill,
+			  : block_cache_load(layer->cache, id, BLOCK_OF_INDEX, LAYER_BLOCK_BYTES, index_fill,
 					     &source, bytes_out);
 }
 
@@ -158,7 +158,7 @@ static int data_load(struct table_layer *layer, uint32_t number, struct block_id
 	if (!err)
 		err = fence_read(layer, shape, number, &source.fence);
 	return err ? err
-		   : block_cache_load(layer->cache, id, source.fence.block_bytes, data_fill, &source,
+		   : block_cache_load(layer->cache, id, BLOCK_OF_CONTENT, source.fence.block_bytes, data_fill, &source,
 				      bytes_out);
 }
 

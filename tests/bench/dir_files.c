@@ -58,3 +58,26 @@ int dir_forget(const char *path)
 	}
 	return 0;
 }
+
+static int file_fetch(const char *path, const struct stat *stat_buffer, int type, struct FTW *position)
+{
+	static uint8_t bytes[1u << 20];
+	ssize_t count = 1;
+	int fd;
+
+	(void)position;
+	if (type != FTW_F || !S_ISREG(stat_buffer->st_mode))
+		return 0;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	while (count > 0)
+		count = read(fd, bytes, sizeof(bytes));
+	close(fd);
+	return (int)count;
+}
+
+int dir_fetch(const char *path)
+{
+	return nftw(path, file_fetch, 16, FTW_PHYS) != 0 ? -errno : 0;
+}

@@ -14,4 +14,7 @@ int dir_disk_bytes(const char *path, uint64_t *bytes_out);
  * What is mapped stays: close the store first. 0 or -errno. */
 int dir_forget(const char *path);
 
+/* Read all of them once, so that they are in the page cache as far as it has room. 0 or -errno. */
+int dir_fetch(const char *path);
+
 #endif

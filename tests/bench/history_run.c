@@ -240,8 +240,10 @@ static int step_failed(const struct run *run, const char *step, int err)
 static int reads_all(struct run *run, struct history_reads *hot_out, struct history_reads *cold_out)
 {
 	struct history_reads warming;
-	int err = reads_do(run, run->plan->hot_reads, 1, false, &warming);
+	int err = dir_fetch(run->plan->dir);
 
+	if (!err)
+		err = reads_do(run, run->plan->hot_reads, 1, false, &warming);
 	if (!err)
 		err = reads_do(run, run->plan->hot_reads, 2, true, hot_out);
 	if (!err)

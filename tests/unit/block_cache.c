@@ -198,6 +198,36 @@ static int fill(void *context, uint8_t *bytes)
 	return fill->err;
 }
 
+/* Twice as much content as there is room for, each block looked at once: those of an index that are looked at
+ * as it goes by are still there, and content that is as old is not. */
+static void blocks_of_an_index_outlive_content(void **state)
+{
+	const uint32_t blocks = 2 * MIB / LAYER_BLOCK_BYTES, every = 8;
+	struct cache_test *test = *state;
+	struct fill what = { 7, LAYER_BLOCK_BYTES, 0 };
+	uint32_t index_held = 0, content_held = 0;
+	const uint8_t *bytes;
+
+	cache_renew(test, 2 * MIB);
+	guard_take();
+	for (uint32_t i = 0; i < blocks; i++) {
+		enum block_kind kind = i < blocks / every ? BLOCK_OF_INDEX : BLOCK_OF_CONTENT;
+
+		assert_ok(block_cache_load(test->cache, (struct block_id){ 99, i }, kind, what.size_bytes, fill, &what,
+					   &bytes));
+	}
+	for (uint32_t i = blocks; i < blocks + blocks / 4; i++)
+		assert_ok(block_cache_load(test->cache, (struct block_id){ 99, i }, BLOCK_OF_CONTENT, what.size_bytes,
+					   fill, &what, &bytes));
+	for (uint32_t i = 0; i < blocks / every; i++) {
+		index_held += block_cache_has(test->cache, (struct block_id){ 99, i });
+		content_held += block_cache_has(test->cache, (struct block_id){ 99, blocks / every + i });
+	}
+	guard_drop();
+	assert_true(index_held > blocks / every * 9 / 10);
+	assert_true(content_held < index_held / 2);
+}
+
 /* The same, at the speed of the fastest decompression: 2 GB/s. */
 static int fill_slowly(void *context, uint8_t *bytes)
 {
@@ -223,7 +253,7 @@ static uint64_t load_many(struct cache_test *test, uint64_t count, uint64_t size
 		const uint8_t *bytes;
 
 		guard_take();
-		assert_ok(block_cache_load(test->cache, (struct block_id){ 99, BLOCK_DATA | i },
+		assert_ok(block_cache_load(test->cache, (struct block_id){ 99, BLOCK_DATA | i }, BLOCK_OF_CONTENT,
 					   what.size_bytes, fill_slowly, &what, &bytes));
 		assert_true(bytes[0] == (uint8_t)i && bytes[what.size_bytes - 1] == (uint8_t)i);
 		assert_ptr_equal(block_cache_look(test->cache, (struct block_id){ 99, BLOCK_DATA | i }),
@@ -254,7 +284,7 @@ static void what_can_not_be_filled_is_not_kept(void **state)
 	const uint8_t *bytes;
 
 	guard_take();
-	assert_err(block_cache_load(test->cache, id, what.size_bytes, fill, &what, &bytes), -EBADMSG);
+	assert_err(block_cache_load(test->cache, id, BLOCK_OF_CONTENT, what.size_bytes, fill, &what, &bytes), -EBADMSG);
 	assert_null(bytes);
 	assert_false(block_cache_has(test->cache, id));
 	assert_null(block_cache_look(test->cache, id));
@@ -271,7 +301,7 @@ static void what_is_held_goes_with_the_cache(void **state)
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 
 	guard_take();
-	assert_ok(block_cache_load(test->cache, (struct block_id){ 99, BLOCK_DATA }, what.size_bytes, fill, &what,
+	assert_ok(block_cache_load(test->cache, (struct block_id){ 99, BLOCK_DATA }, BLOCK_OF_CONTENT, what.size_bytes, fill, &what,
 				   &bytes));
 	guard_drop();
 	assert_int_equal(msync((void *)(uintptr_t)bytes, page, MS_ASYNC), 0);
@@ -427,6 +457,7 @@ int main(void)
 		cache_test(a_good_block_in_a_wrong_place_is_refused),
 		cache_test(layers_do_not_mix),
 		cache_test(the_budget_is_kept_and_used),
+		cache_test(blocks_of_an_index_outlive_content),
 		cache_test(however_small_the_budget_256_blocks_are_held),
 		cache_test(blocks_of_any_size_keep_the_budget),
 		cache_test(what_can_not_be_filled_is_not_kept),
