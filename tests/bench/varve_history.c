@@ -12,13 +12,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "compaction_plan.h"
 #include "tree.h"
 #include "store.h"
 
 #define STORE_FOLDER "store"
 #define MEMORY_BYTES (UINT64_C(256) << 20)      /* of it a block cache of 64 MiB, as RocksDB gets */
 #define IDLE_NS 1000000000      /* a minute by default */
-#define REST_RUNS 4u            /* so many are merged then (engine/compaction_plan.h) */
 
 struct history_store {
 	struct store *store;
@@ -129,7 +129,7 @@ static bool is_busy(struct store *store)
 	struct store_usage usage;
 
 	store_usage_get(store, &usage);
-	return !usage.compaction_error && (usage.merge_count || usage.level_0_count >= REST_RUNS);
+	return !usage.compaction_error && (usage.merge_count || usage.level_0_count >= PLAN_REST_RUNS);
 }
 
 /* As a store is that is left alone: the open layer is sealed, and what is merged then has been merged. */

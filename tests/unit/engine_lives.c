@@ -87,23 +87,6 @@ static void an_idle_layer_freezes_by_itself(void **state)
 	test_engine_check_image(test, test_engine_page(0), LSN_HEAD, 2, 100);
 }
 
-/* Started by the life before, and nothing was written to it: that is no reason to seal it, however long it rests. */
-static void an_empty_layer_of_the_life_before_stays_open(void **state)
-{
-	struct test_engine *test = *state;
-
-	test_engine_commit_image(test, test_engine_page(0), 1, 100);
-	assert_ok(engine_freeze(test->engine));
-	test_engine_stop(test);
-	test->options.idle_ns = test->options.freeze_age_ns = 1000000;
-	test_engine_start(test);
-	assert_ok(engine_freeze(test->engine));
-	usleep(2500000);
-	assert_int_equal(test_engine_usage(test).freeze_count, 0);
-	test_engine_commit_image(test, test_engine_page(0), 2, 100);
-	test_engine_check_image(test, test_engine_page(0), LSN_HEAD, 2, 100);
-}
-
 static void what_a_guard_saw_stays_while_its_layer_is_sealed(void **state)
 {
 	struct test_engine *test = *state;
@@ -404,7 +387,6 @@ int main(void)
 		engine_unit_test(what_fits_no_layer_is_refused_and_the_rest_goes_on),
 		engine_unit_test(an_old_layer_freezes_by_itself),
 		engine_unit_test(an_idle_layer_freezes_by_itself),
-		engine_unit_test(an_empty_layer_of_the_life_before_stays_open),
 		engine_unit_test(what_a_guard_saw_stays_while_its_layer_is_sealed),
 		engine_unit_test(a_sync_reaches_the_newest_lsn_and_flushes_once),
 		engine_unit_test(closing_notes_what_is_durable),

@@ -80,7 +80,9 @@ static void what_holds_nothing_is_not_sealed_by_the_next_life(void **state)
 		test_engine_commit_image(test, test_engine_page(i), i, 100);
 	for (unsigned i = 0; i < 200 && !test_engine_usage(test).freeze_count; i++)
 		usleep(100000);
+	test->options.freeze_age_ns = 1000000;
 	test_engine_restart(test);
+	assert_ok(engine_freeze(test->engine));
 	usleep(2500000);
 	assert_int_equal(test_engine_usage(test).freeze_count, 0);
 	assert_int_equal(test_engine_usage(test).layer_count, 1);
