@@ -4,27 +4,10 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "io_disk.h"
 #include "test_engine.h"
+#include "test_full_disk.h"
 
 #define SMALL_BYTES 2000u       /* stored through the mapping */
-
-/* The kernel's disk, on which there may be no room but for the manifest. */
-static struct {
-	struct io_disk disk;
-	atomic_bool full;
-	ino_t manifest;
-} small;
-
-static ssize_t small_write(struct io_disk *disk, int fd, const struct iovec *pieces, int count, uint64_t offset_bytes)
-{
-	struct stat st;
-
-	(void)disk;
-	if (atomic_load(&small.full) && fstat(fd, &st) == 0 && st.st_ino != small.manifest)
-		return -ENOSPC;
-	return io_disk_real.write(&io_disk_real, fd, pieces, count, offset_bytes);
-}
 
 static void wait_for_spare(struct test_engine *test)
 {
@@ -52,7 +35,7 @@ static void kill_and_restart(struct test_engine *test, uint64_t layer_id, off_t 
 	close(copy->dir_fd);
 	must(!rmdir(copy->dir), "remove", copy->dir);
 	dir_copy(test->place->dir, copy->dir);
-	atomic_store(&small.full, false);
+	full_disk_empty();
 	(void)engine_close(test->engine);
 	place_free(test->place);
 	copy->dir_fd = open(copy->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -99,9 +82,8 @@ static void of_two_spares_no_acknowledged_change_is_lost(void **state)
 {
 	struct test_engine *test = *state;
 	struct lsn lsns[4], durable;
-	struct stat st;
 
-	io_disk_use(&small.disk);
+	full_disk_begin();
 	test_engine_stop(test);
 	test->options.no_compaction = true;
 	test_engine_start(test);
@@ -121,9 +103,7 @@ static void of_two_spares_no_acknowledged_change_is_lost(void **state)
 	assert_int_equal(engine_newest(test->engine).value, lsns[2].value);
 
 	/* A third: its open layer gives way to the next and is not sealed yet when it ends. */
-	must(fstatat(test->place->dir_fd, "manifest", &st, 0) == 0, "stat", "manifest");
-	small.manifest = st.st_ino;
-	atomic_store(&small.full, true);
+	full_disk_fill(test->place->dir);
 	assert_err(engine_freeze(test->engine), -ENOSPC);
 	lsns[3] = test_engine_commit_image(test, test_engine_page(3), 3, SMALL_BYTES);
 	assert_ok(engine_sync(test->engine, &durable));
@@ -132,7 +112,7 @@ static void of_two_spares_no_acknowledged_change_is_lost(void **state)
 	for (unsigned i = 0; i < array_size(lsns); i++)
 		test_engine_check_image(test, test_engine_page(i), lsns[i], i, i < 2 ? 1 * MIB : SMALL_BYTES);
 	assert_ok(engine_freeze(test->engine));
-	io_disk_use(&io_disk_real);
+	full_disk_end();
 }
 
 /* A layer was cut to the size that it has when it is sealed, and of what was written to it nothing was synced. */
@@ -172,7 +152,5 @@ int main(void)
 		engine_unit_test(what_is_left_of_a_seal_takes_no_writes),
 	};
 
-	small.disk = io_disk_real;
-	small.disk.write = small_write;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

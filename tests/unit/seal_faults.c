@@ -2,31 +2,13 @@
  * A layer that can't be sealed for want of room: writers are told, and go on when there is some.
  */
 #include <pthread.h>
-#include <stdatomic.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "io_disk.h"
 #include "test_fixture.h"
+#include "test_full_disk.h"
 
 #define PAGE_BYTES 4096u
-
-/* The kernel's disk, on which there is room for the manifest and for what is reserved alone. */
-static struct {
-	struct io_disk disk;
-	atomic_bool full;
-	ino_t manifest;
-} small;
-
-static ssize_t small_write(struct io_disk *disk, int fd, const struct iovec *pieces, int count, uint64_t offset_bytes)
-{
-	struct stat st;
-
-	(void)disk;
-	if (atomic_load(&small.full) && fstat(fd, &st) == 0 && st.st_ino != small.manifest)
-		return -ENOSPC;
-	return io_disk_real.write(&io_disk_real, fd, pieces, count, offset_bytes);
-}
 
 struct writer {
 	struct store *store;
@@ -55,32 +37,25 @@ static void writers_are_told_that_no_layer_can_be_sealed(void **state)
 	struct fixture *fixture;
 	struct writer writer = { .err = 0 };
 	struct timespec until;
-	struct stat st;
-	char path[PATH_MAX];
 	pthread_t thread;
 
 	(void)state;
-	small.disk = io_disk_real;
-	small.disk.write = small_write;
-	io_disk_use(&small.disk);
+	full_disk_begin();
 	fixture = fixture_new(&mkfs, &options);
 	writer.store = fixture->store;
 	writer.ino = make_file(fixture->store, TREE_ROOT_INO, "f");
-	path_join(path, fixture->path, "manifest");
-	must(stat(path, &st) == 0, "stat", path);
-	small.manifest = st.st_ino;
-	atomic_store(&small.full, true);
+	full_disk_fill(fixture->path);
 	assert_ok(-pthread_create(&thread, NULL, write_until_refused, &writer));
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += 60;
 	require(pthread_timedjoin_np(thread, NULL, &until) == 0);
 	assert_err(writer.err, -ENOSPC);
-	atomic_store(&small.full, false);
+	full_disk_empty();
 	fixture_freeze(fixture);
 	write_text(fixture->store, writer.ino, "there is room again");
 	fixture_prove(fixture);
 	fixture_free(fixture);
-	io_disk_use(&io_disk_real);
+	full_disk_end();
 }
 
 int main(void)
